@@ -1,0 +1,1 @@
+"""The daemon's settings: models, loader, secret references, and what a reload may change."""

@@ -1,0 +1,1 @@
+"""Sans-IO RADIUS: packets, attributes, dictionaries, authenticators, methods and vendor profiles."""
