@@ -1,0 +1,1 @@
+"""The edge daemon: everything that composes the RADIUS engine and the configuration."""

@@ -1,0 +1,65 @@
+"""One Access-Request on its way to its answer, and afterwards the record of what was decided."""
+
+from __future__ import annotations
+
+from daemon.aaa.authorize import Prepared
+from daemon.aaa.endpoint import Endpoint, Waiting
+from daemon.aaa.nas import Client
+from daemon.replica.records import IdentitySource, Plan, Subscriber
+from radius.authenticator import Key
+from radius.packet import Packet
+
+
+class Decision:
+    """Filled in step by step by `aaa.access`, then kept in the trace; only references, so keeping it is cheap."""
+
+    __slots__ = (
+        "at",
+        "client",
+        "detail",
+        "endpoint",
+        "generation",
+        "key",
+        "method",
+        "packet",
+        "peer",
+        "plan",
+        "prepared",
+        "reason",
+        "signer",
+        "source",
+        "subscriber",
+        "uid",
+    )
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        client: Client,
+        packet: Packet,
+        peer: bytes,
+        key: bytes,
+        at: float,
+        signer: Key,
+        generation: int,
+    ) -> None:
+        self.endpoint = endpoint
+        self.client = client
+        self.packet = packet
+        self.peer = peer
+        self.key = key  # of the duplicate cache
+        self.at = at
+        self.signer = signer  # the reply is made with this secret
+        self.generation = generation  # of the replica
+        self.source: IdentitySource | None = None
+        self.subscriber: Subscriber | None = None
+        self.method = ""
+        self.reason = ""  # empty: permitted
+        self.detail = ""
+        self.plan: Plan | None = None
+        self.prepared: Prepared | None = None
+        self.uid = 0
+
+    def waiting(self) -> Waiting:
+        """Return what an answer that is sent later needs."""
+        return Waiting(self.endpoint, self.peer, self.key, self.packet.authenticator)

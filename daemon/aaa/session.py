@@ -1,0 +1,237 @@
+"""One session: what its packets have told, folded together so that their order does not matter.
+
+Every rule here depends on the set of packets, not on the order in which they came: the earliest Start gives
+the start (else the earliest that any packet computes back to), counters are `aaa.counters`, an attribute's
+value is the one with the latest event time, the earliest real Stop closes. A late packet never opens a closed
+session again.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from daemon.aaa.counters import Counters, Sample
+from radius.codes import Attr
+
+
+class State(StrEnum):
+    """Where a session is in its life."""
+
+    ACTIVE = "active"
+    CLOSED = "closed"
+
+
+class Closed(StrEnum):
+    """What closed a session; a real Stop outweighs what was concluded from a reboot."""
+
+    NOT = ""
+    NAS_REBOOT = "nas-reboot"
+    STOP = "stop"
+
+
+TRACKED = (
+    int(Attr.FRAMED_IP_ADDRESS),
+    int(Attr.CALLING_STATION_ID),
+    int(Attr.CALLED_STATION_ID),
+    int(Attr.NAS_PORT_ID),
+    int(Attr.NAS_PORT),
+    int(Attr.FRAMED_IPV6_PREFIX),
+    int(Attr.DELEGATED_IPV6_PREFIX),
+    int(Attr.FRAMED_IPV6_ADDRESS),
+    int(Attr.FRAMED_INTERFACE_ID),
+    int(Attr.ACCT_MULTI_SESSION_ID),
+)
+"""Attributes whose latest value a session keeps, raw."""
+
+
+class Report(NamedTuple):
+    """One accounting packet about one session, read.
+
+    `began_at` is when the session began as this packet tells it, None when it does not. `key` is the place
+    (NAS, box) and the Acct-Session-Id. `tracked` holds the raw values of TRACKED, None where absent.
+    """
+
+    seq: int
+    key: bytes
+    tenant: str
+    nas: str
+    box: bytes
+    acct_session_id: bytes
+    status: int
+    at: float
+    heard_at: float
+    began_at: float | None
+    username: str
+    subscriber: str
+    class_octets: bytes | None
+    uid: int | None  # from our Class token
+    session_time_s: int | None
+    sample: Sample | None
+    ipv6_octets: tuple[int, int] | None  # upload, download
+    tracked: tuple[bytes | None, ...]
+    terminate_cause: str | None
+
+
+class Session:
+    """The session itself. Only `aaa.sessions` changes it."""
+
+    __slots__ = (
+        "_at_of",
+        "_latest",
+        "_latest_at",
+        "acct_session_id",
+        "applied_seq",
+        "box",
+        "class_octets",
+        "closed_at",
+        "closed_by",
+        "counters",
+        "heard_at",
+        "ipv6_octets",
+        "key",
+        "nas",
+        "session_time_s",
+        "start_seen",
+        "started_at",
+        "subscriber",
+        "tenant",
+        "terminate_cause",
+        "uid",
+        "updated_at",
+        "username",
+    )
+
+    def __init__(self, report: Report, uid: int) -> None:
+        self.uid = uid
+        self.key = report.key
+        self.tenant = report.tenant
+        self.nas = report.nas
+        self.box = report.box
+        self.acct_session_id = report.acct_session_id
+        self.username = report.username
+        self.subscriber = report.subscriber
+        self.class_octets: bytes | None = None
+        self.started_at = report.at if report.began_at is None else report.began_at
+        self.start_seen = False
+        self.updated_at = 0.0
+        self.heard_at = 0.0
+        self.closed_at: float | None = None
+        self.closed_by = Closed.NOT
+        self.terminate_cause: str | None = None
+        self.counters = Counters()
+        self.session_time_s = 0  # the longest that the NAS has said
+        self.ipv6_octets = (0, 0)
+        self.applied_seq = 0
+        self._latest: tuple[bytes | None, ...] = (None,) * len(TRACKED)
+        self._latest_at = 0.0
+        self._at_of: list[float] | None = None
+
+    @property
+    def state(self) -> State:
+        """Active until something closes it."""
+        return State.ACTIVE if self.closed_at is None else State.CLOSED
+
+    def find(self, attr: Attr) -> bytes | None:
+        """Return the latest raw value of a tracked attribute."""
+        return self._latest[TRACKED.index(attr)]
+
+    def tracked(self) -> tuple[tuple[bytes | None, ...], list[float]]:
+        """Return the tracked values and the event time of each, in the order of TRACKED."""
+        return self._latest, self._times()
+
+    def restore_tracked(self, held: dict[int, tuple[bytes, float]]) -> None:
+        """Take back what `tracked` gave, by attribute type."""
+        self._latest = tuple(held[kind][0] if kind in held else None for kind in TRACKED)
+        self._at_of = [held[kind][1] if kind in held else 0.0 for kind in TRACKED]
+        self._latest_at = 0.0
+
+    def fold(self, report: Report, start: bool, stop: bool) -> bool:
+        """Take one packet into account; True when that changed anything but the time we heard of it."""
+        changed = self._fold_times(report, start)
+        if report.sample is not None and self.counters.add(report.sample):
+            changed = True
+        if report.ipv6_octets is not None and report.ipv6_octets > self.ipv6_octets:
+            self.ipv6_octets = (
+                max(self.ipv6_octets[0], report.ipv6_octets[0]),
+                max(self.ipv6_octets[1], report.ipv6_octets[1]),
+            )
+            changed = True
+        if self._fold_tracked(report.tracked, report.at):
+            changed = True
+        if stop and self._close(report.at, Closed.STOP, report.terminate_cause):
+            changed = True
+        self.applied_seq = max(self.applied_seq, report.seq)
+        return changed
+
+    def _fold_times(self, report: Report, start: bool) -> bool:
+        changed = False
+        began = report.at if report.began_at is None else report.began_at
+        if start:
+            if not self.start_seen or began < self.started_at:
+                self.started_at = began
+                self.start_seen = changed = True
+        elif not self.start_seen and began < self.started_at:
+            self.started_at = began
+            changed = True
+        if report.at > self.updated_at:
+            self.updated_at = report.at
+            changed = True
+        if report.session_time_s is not None and report.session_time_s > self.session_time_s:
+            self.session_time_s = report.session_time_s
+            changed = True
+        self.heard_at = max(self.heard_at, report.heard_at)
+        if report.class_octets is not None and self.class_octets is None:
+            self.class_octets = report.class_octets
+        if report.subscriber and not self.subscriber:
+            self.subscriber = report.subscriber
+        return changed
+
+    def _fold_tracked(self, tracked: tuple[bytes | None, ...], at: float) -> bool:
+        if tracked == self._latest:
+            self._latest_at = max(self._latest_at, at)
+            return False
+        times = self._times()
+        latest = list(self._latest)
+        for i, value in enumerate(tracked):
+            if value is None:
+                continue
+            held = latest[i]
+            if held is None or (at, value) > (times[i], held):
+                latest[i] = value
+                times[i] = at
+        changed = tuple(latest) != self._latest
+        self._latest = tuple(latest)
+        self._latest_at = 0.0
+        return changed
+
+    def _times(self) -> list[float]:
+        """Return the event time of each tracked value, settled up to now."""
+        times = self._at_of
+        if times is None:
+            times = self._at_of = [0.0] * len(TRACKED)
+        if self._latest_at:
+            for i, value in enumerate(self._latest):
+                if value is not None and times[i] < self._latest_at:
+                    times[i] = self._latest_at
+        return times
+
+    def close_by_reboot(self, at: float, seq: int) -> bool:
+        """Close because the NAS said that it started or stopped accounting at `at`; False if already closed."""
+        if self.closed_at is not None or self.started_at > at:
+            return False
+        self.applied_seq = max(self.applied_seq, seq)
+        return self._close(at, Closed.NAS_REBOOT, "nas-reboot")
+
+    def _close(self, at: float, by: Closed, cause: str | None) -> bool:
+        outweighs = self.closed_by is not Closed.STOP and by is Closed.STOP
+        earlier = by is self.closed_by and (at, cause or "") < (
+            self.closed_at or 0.0,
+            self.terminate_cause or "",
+        )
+        if self.closed_at is None or outweighs or earlier:
+            self.closed_at = at
+            self.closed_by = by
+            self.terminate_cause = cause
+            return True
+        return False

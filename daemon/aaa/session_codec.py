@@ -1,0 +1,116 @@
+"""A session to a row of the store and back, and to what people and programs are shown."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from daemon.aaa.counters import Counters, Sample
+from daemon.aaa.session import TRACKED, Closed, Report, Session
+from daemon.aaa.sessions import place
+from daemon.store.session_rows import SessionRow
+from radius.codes import Attr
+
+_VERSION = 1
+
+
+def to_row(session: Session) -> SessionRow:
+    """Return the row of a session as it is now."""
+    latest, times = session.tracked()
+    detail = {
+        "v": _VERSION,
+        "subscriber": session.subscriber,
+        "class": None if session.class_octets is None else session.class_octets.hex(),
+        "start_seen": session.start_seen,
+        "heard_at": session.heard_at,
+        "session_time_s": session.session_time_s,
+        "closed_by": session.closed_by,
+        "terminate_cause": session.terminate_cause,
+        "ipv6_octets": session.ipv6_octets,
+        "runs": session.counters.runs,
+        "tracked": {
+            kind: (value.hex(), at)
+            for kind, value, at in zip(TRACKED, latest, times, strict=True)
+            if value is not None
+        },
+    }
+    return SessionRow(
+        uid=session.uid,
+        tenant=session.tenant,
+        nas=session.nas,
+        box=session.box,
+        acct_session_id=session.acct_session_id,
+        username=session.username,
+        framed_ip_address=framed_ip(session),
+        state=session.state,
+        started_at=session.started_at,
+        updated_at=session.updated_at,
+        closed_at=session.closed_at,
+        applied_seq=session.applied_seq,
+        detail=json.dumps(detail, separators=(",", ":")).encode(),
+    )
+
+
+def from_row(row: SessionRow) -> Session:
+    """Return the session in a row."""
+    detail: dict[str, Any] = json.loads(row.detail)
+    session = Session(_empty_report(row, detail["subscriber"]), row.uid)
+    session.class_octets = None if detail["class"] is None else bytes.fromhex(detail["class"])
+    session.started_at = row.started_at
+    session.start_seen = detail["start_seen"]
+    session.updated_at = row.updated_at
+    session.heard_at = detail["heard_at"]
+    session.session_time_s = detail["session_time_s"]
+    session.closed_at = row.closed_at
+    session.closed_by = Closed(detail["closed_by"])
+    session.terminate_cause = detail["terminate_cause"]
+    session.counters = Counters([(Sample(*first), Sample(*last)) for first, last in detail["runs"]])
+    upload, download = detail["ipv6_octets"]
+    session.ipv6_octets = (upload, download)
+    session.applied_seq = row.applied_seq
+    held = {int(kind): (bytes.fromhex(value), float(at)) for kind, (value, at) in detail["tracked"].items()}
+    session.restore_tracked(held)
+    return session
+
+
+def _empty_report(row: SessionRow, subscriber: str) -> Report:
+    return Report(
+        seq=0,
+        key=place(row.tenant, row.nas, row.box) + b"\0" + row.acct_session_id,
+        tenant=row.tenant,
+        nas=row.nas,
+        box=row.box,
+        acct_session_id=row.acct_session_id,
+        status=0,
+        at=row.started_at,
+        heard_at=0.0,
+        began_at=None,
+        username=row.username,
+        subscriber=subscriber,
+        class_octets=None,
+        uid=None,
+        session_time_s=None,
+        sample=None,
+        ipv6_octets=None,
+        tracked=(None,) * len(TRACKED),
+        terminate_cause=None,
+    )
+
+
+def framed_ip(session: Session) -> str | None:
+    """Return the IPv4 address that accounting reports, as text."""
+    value = session.find(Attr.FRAMED_IP_ADDRESS)
+    return str(IPv4Address(value)) if value is not None and len(value) == 4 else None
+
+
+def prefix_text(value: bytes | None) -> str | None:
+    """Return an IPv6 prefix attribute (RFC 3162 section 2.3) as text; None where it is absent or malformed."""
+    if value is None or len(value) < 2 or len(value) > 18 or value[1] > 128:
+        return None
+    return f"{IPv6Address(value[2:].ljust(16, bytes(1)))}/{value[1]}"
+
+
+def text(value: bytes | None) -> str | None:
+    """Return octets as text; what is not UTF-8 is escaped."""
+    return None if value is None else value.decode("utf-8", "backslashreplace")

@@ -1,0 +1,251 @@
+"""All sessions that we know of in memory: the live ones and those closed lately. The only writer of sessions.
+
+A report finds its session by place (NAS and box) and Acct-Session-Id, and among several of that name by our
+Class token, else by the user and the start that the report computes back to: an id used again after a reboot
+is a new session, a late packet of the old one finds the old one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from daemon.aaa.session import Report, Session, State
+from radius.codes import AcctStatus
+
+SAME_START_S = 60.0
+"""How far apart two computed starts of one session may lie; NAS clocks and delay times are whole seconds."""
+
+_START = int(AcctStatus.START)
+_STOP = int(AcctStatus.STOP)
+
+
+class Effect(StrEnum):
+    """What a report did; the metric's reason for an acknowledged record."""
+
+    OPENED = "opened"
+    RECOVERED = "recovered"  # opened by an interim or stop whose start we never saw
+    UPDATED = "updated"
+    CLOSED = "closed"
+    LATE = "late"  # came after the close; folded in, never reopens
+    REPEATED = "repeated"  # told nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class Reboot:
+    """A NAS started or stopped accounting: what ran on that box before `at` is over."""
+
+    seq: int
+    tenant: str
+    nas: str
+    box: bytes
+    at: float
+
+
+@dataclass(slots=True)
+class _Reboots:
+    """Reboots whose sessions are still being closed, in slices."""
+
+    waiting: list[tuple[Reboot, Iterator[Session]]] = field(default_factory=list)
+
+
+class SessionTable:
+    """Sessions by key, by Class token and by NAS; `dirty` are those not yet written to the store."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, list[Session]] = {}
+        self._by_uid: dict[int, Session] = {}
+        self._by_place: dict[bytes, set[Session]] = {}
+        self._counts: dict[tuple[str, str, State], int] = {}
+        self._reboots = _Reboots()
+        self._closed_order: deque[Session] = deque()
+        self.dirty: set[Session] = set()
+        self.folded_seq = 0
+        self.forgotten_before = 0.0  # sessions closed before this are only in the store
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_uid.values())
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def counts(self) -> dict[tuple[str, str, State], int]:
+        """Return how many sessions there are by tenant, NAS and state."""
+        return dict(self._counts)
+
+    def snapshot(self) -> list[Session]:
+        """Return the sessions as a list, for a reader that works in slices."""
+        return list(self._by_uid.values())
+
+    def find_uid(self, uid: int) -> Session | None:
+        """Return the session with this number."""
+        return self._by_uid.get(uid)
+
+    def add(self, session: Session) -> None:
+        """Take in a session read from the store, at start or because a late packet asks for it."""
+        if session.uid in self._by_uid:
+            return
+        self._by_uid[session.uid] = session
+        self._by_key.setdefault(session.key, []).append(session)
+        if session.closed_at is not None:
+            self._closed_order.append(session)
+        else:
+            self._by_place.setdefault(place(session.tenant, session.nas, session.box), set()).add(session)
+        self._count(session.tenant, session.nas, session.state, 1)
+
+    def knows(self, report: Report) -> bool:
+        """Tell whether the session of a report must be in memory, if there is one at all.
+
+        False only for a packet so late that its session may have been forgotten here: ask the store first.
+        """
+        return report.at >= self.forgotten_before or self.find(report) is not None
+
+    def find(self, report: Report) -> Session | None:
+        """Return the session that a report is about, None when it is about a new one."""
+        candidates = self._by_key.get(report.key)
+        if candidates is None:
+            moved = self._by_uid.get(report.uid) if report.uid is not None else None
+            same = moved is not None and moved.acct_session_id == report.acct_session_id
+            return moved if same else None
+        if report.uid is not None:
+            for session in candidates:
+                if session.class_octets == report.class_octets:
+                    return session
+        return _closest(candidates, report)
+
+    def apply(self, report: Report) -> tuple[Effect, Session]:
+        """Fold one report into its session, which is made where there is none."""
+        self.folded_seq = max(self.folded_seq, report.seq)
+        status = report.status
+        session = self.find(report)
+        if session is None:
+            session = self._open(report)
+            effect = Effect.OPENED if status == _START else Effect.RECOVERED
+            session.fold(report, status == _START, status == _STOP)
+            if session.closed_at is not None:
+                self._closed(session)
+                effect = Effect.RECOVERED
+        else:
+            was_open = session.closed_at is None
+            if report.seq <= session.applied_seq:  # already in the row that was read at start
+                return Effect.REPEATED, session
+            changed = session.fold(report, status == _START, status == _STOP)
+            if was_open and session.closed_at is not None:
+                self._closed(session)
+                effect = Effect.CLOSED
+            elif not was_open:
+                effect = Effect.LATE
+            else:
+                effect = Effect.UPDATED if changed else Effect.REPEATED
+        self.dirty.add(session)
+        return effect, session
+
+    def _open(self, report: Report) -> Session:
+        uid = report.uid
+        if uid is None or uid in self._by_uid:
+            uid = report.seq
+        session = Session(report, uid)
+        self.add(session)
+        return session
+
+    def _closed(self, session: Session) -> None:
+        key = place(session.tenant, session.nas, session.box)
+        sessions = self._by_place.get(key)
+        if sessions is not None:
+            sessions.discard(session)
+            if not sessions:
+                del self._by_place[key]
+        self._closed_order.append(session)
+        self._count(session.tenant, session.nas, State.ACTIVE, -1)
+        self._count(session.tenant, session.nas, State.CLOSED, 1)
+
+    def _count(self, tenant: str, nas: str, state: State, by: int) -> None:
+        key = (tenant, nas, state)
+        self._counts[key] = self._counts.get(key, 0) + by
+
+    def reboot(self, reboot: Reboot) -> None:
+        """Note that a box began or ended accounting; `close_some` does the work, off the request path."""
+        self.folded_seq = max(self.folded_seq, reboot.seq)
+        sessions = self._by_place.get(place(reboot.tenant, reboot.nas, reboot.box))
+        if sessions:
+            self._reboots.waiting.append((reboot, iter(list(sessions))))
+
+    def close_some(self, most: int) -> list[Session]:
+        """Close up to `most` sessions of boxes that rebooted; return those that this call closed."""
+        closed: list[Session] = []
+        waiting = self._reboots.waiting
+        looked = 0
+        while waiting and looked < most:
+            reboot, sessions = waiting[0]
+            session = next(sessions, None)
+            if session is None:
+                waiting.pop(0)
+                continue
+            looked += 1
+            if session.close_by_reboot(reboot.at, reboot.seq):
+                self._closed(session)
+                self.dirty.add(session)
+                closed.append(session)
+        return closed
+
+    @property
+    def rebooting(self) -> bool:
+        """Tell whether sessions wait to be closed because of a reboot."""
+        return bool(self._reboots.waiting)
+
+    @property
+    def settled_seq(self) -> int:
+        """The last sequence number whose every effect is in the sessions (dirty ones included)."""
+        waiting = self._reboots.waiting
+        return min((reboot.seq - 1 for reboot, _ in waiting), default=self.folded_seq)
+
+    def forget(self, closed_before: float, most: int) -> int:
+        """Drop clean sessions not heard of since `closed_before` from memory; the store keeps them."""
+        forgotten = 0
+        for _ in range(min(most, len(self._closed_order))):
+            session = self._closed_order[0]
+            if session.heard_at >= closed_before:
+                break
+            self._closed_order.popleft()
+            if session in self.dirty:
+                self._closed_order.append(session)
+                continue
+            forgotten += 1
+            del self._by_uid[session.uid]
+            siblings = self._by_key[session.key]
+            siblings.remove(session)
+            if not siblings:
+                del self._by_key[session.key]
+            self._count(session.tenant, session.nas, State.CLOSED, -1)
+        self.forgotten_before = max(self.forgotten_before, closed_before)
+        return forgotten
+
+
+def place(tenant: str, nas: str, box: bytes) -> bytes:
+    """Return the key of one box behind one NAS entry."""
+    return f"{tenant}\0{nas}\0".encode() + box
+
+
+def _closest(candidates: Iterable[Session], report: Report) -> Session | None:
+    """Return the candidate of the same user whose start fits the report best, None when none fits.
+
+    An interim or stop whose clock does not agree still belongs to a session that overlaps it in time.
+    """
+    began = report.at if report.began_at is None else report.began_at
+    best: Session | None = None
+    best_apart = SAME_START_S
+    overlapping: Session | None = None
+    for session in candidates:
+        if session.username != report.username:
+            continue
+        apart = abs(session.started_at - began)
+        if apart <= best_apart:
+            best, best_apart = session, apart
+        overlaps = report.began_at is None or began <= session.updated_at
+        if overlaps and (overlapping is None or session.started_at > overlapping.started_at):
+            overlapping = session
+    if best is not None or report.status == _START:
+        return best
+    return overlapping

@@ -1,0 +1,1 @@
+"""The HTTP API: health and metrics on TCP, everything else on the admin socket."""

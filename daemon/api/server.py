@@ -1,0 +1,135 @@
+"""Serving the API inside our loop: on TCP, and on a Unix socket where the kernel names the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_UCRED = struct.Struct("3i")  # pid, uid, gid
+
+
+class _PeerProtocol(H11Protocol):
+    """HTTP on a Unix socket; the scope's client is the user id of the peer and its process id."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        self.client = (str(uid), pid)
+
+
+class _PeerGate:
+    """Lets only root, our own user and the members of one group through."""
+
+    def __init__(self, app: ASGIApp, group: str | None) -> None:
+        self._app = app
+        self._group = group
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._allowed(int(scope["client"][0])):
+            await self._app(scope, receive, send)
+            return
+        failure = {
+            "code": "denied",
+            "message": "this user may not use the admin socket; be root, the daemon's user"
+            + (f" or a member of {self._group}" if self._group else ""),
+        }
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(failure).encode()})
+
+    def _allowed(self, uid: int) -> bool:
+        if uid in (0, os.geteuid()):
+            return True
+        if self._group is None:
+            return False
+        group = grp.getgrnam(self._group)
+        try:
+            user = pwd.getpwuid(uid)
+        except KeyError:
+            return False
+        return user.pw_gid == group.gr_gid or user.pw_name in group.gr_mem
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without its own signal handlers: the daemon decides when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+class ApiServer:
+    """One listening socket and its application; `serve` ends after `stop`."""
+
+    def __init__(self, app: ASGIApp, sock: socket.socket, *, admin: bool, group: str | None = None) -> None:
+        self._socket = sock
+        config = uvicorn.Config(
+            _PeerGate(app, group) if admin else app,
+            http=_PeerProtocol if admin else H11Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = _Quiet(config)
+
+    async def serve(self) -> None:
+        """Answer requests until `stop`."""
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Finish what is being answered, then end."""
+        self._server.should_exit = True
+
+
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """Return a listening TCP socket; raises OSError where the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def listen_unix(path: Path, group: str | None) -> socket.socket:
+    """Return a listening Unix socket at `path`, for our user and the group only.
+
+    A socket left over from a crash is replaced; one that a living daemon answers on is not: OSError.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if path.is_socket() and probe.connect_ex(str(path)) == 0:
+            raise OSError(f"{path}: another daemon is running on this state directory")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(before)
+        if group is not None:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            path.chmod(0o660)
+    except OSError:
+        sock.close()
+        raise
+    return sock

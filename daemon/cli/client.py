@@ -1,0 +1,61 @@
+"""Asks the running daemon over its admin socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.cli.output import ExitCode, fail
+
+Json = Any  # a value of a JSON answer
+_TIMEOUT_S = 600.0
+
+
+def socket_path(context: click.Context) -> Path:
+    """Return the admin socket of the daemon that the settings describe."""
+    from daemon.app import admin_socket_of  # noqa: PLC0415
+
+    return admin_socket_of(load_settings(context).settings)
+
+
+def load_settings(context: click.Context) -> Any:
+    """Return the settings with their sources, or leave with all that is wrong with them."""
+    import os  # noqa: PLC0415
+
+    from config.errors import ConfigInvalid  # noqa: PLC0415
+    from config.load import find_path, load  # noqa: PLC0415
+
+    try:
+        return load(find_path(Path(context.obj) if context.obj else None, os.environ), os.environ)
+    except ConfigInvalid as error:
+        fail(str(error), ExitCode.USAGE)
+
+
+def ask(
+    context: click.Context,
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, object] | None = None,
+    content: bytes | None = None,
+) -> Json:
+    """Return the JSON answer; leaves with a message and the fitting exit code where there is none."""
+    import httpx  # noqa: PLC0415 - 80 ms that help need not pay
+
+    where = socket_path(context)
+    query = {name: str(value) for name, value in (params or {}).items() if value is not None}
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(where)), timeout=_TIMEOUT_S) as client:
+            answer = client.request(method, f"http://edge{path}", params=query, content=content)
+    except httpx.TransportError as error:
+        fail(
+            f"no daemon answers on {where} ({error}). Is it running? Start it with: dotmac-edge run",
+            ExitCode.UNREACHABLE,
+        )
+    if not answer.is_success:
+        code = {404: ExitCode.NOT_FOUND, 403: ExitCode.DENIED}.get(answer.status_code, ExitCode.FAILURE)
+        fail(answer.json()["message"], code)
+    return answer.json()

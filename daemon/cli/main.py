@@ -1,0 +1,79 @@
+"""The command `dotmac-edge`. Commands are imported when they are used, so that help comes at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+_COMMANDS = {
+    "run": ("daemon.cli.service", "run", "Run the daemon in the foreground."),
+    "status": ("daemon.cli.service", "status", "Show the running daemon at a glance."),
+    "version": ("daemon.cli.service", "version_command", "Show versions."),
+    "completion": (
+        "daemon.cli.service",
+        "completion",
+        "Print a script that completes commands in the shell.",
+    ),
+    "config": ("daemon.cli.settings", "group", "Check, show and reload the settings."),
+    "data": ("daemon.cli.data", "group", "Load and export subscribers, plans and NASes."),
+    "subscriber": ("daemon.cli.subscribers", "group", "Look at subscribers."),
+    "nas": ("daemon.cli.nases", "group", "Look at NASes, and at unknown sources."),
+    "session": ("daemon.cli.sessions", "group", "Look at sessions."),
+    "why": ("daemon.cli.why", "why", "Tell why a login was accepted or rejected, step by step."),
+    "radius": ("daemon.cli.radius", "group", "A small NAS: log in, account, ask for status, decode."),
+    "journal": ("daemon.cli.service", "journal", "Look at the accounting journal."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and help, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of a newcomer's interest."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        known = _COMMANDS.get(cmd_name)
+        if known is None:
+            return None
+        command: click.Command = getattr(import_module(known[0]), known[1])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command where there is none of that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from difflib import get_close_matches  # noqa: PLC0415
+
+            near = get_close_matches(args[0], _COMMANDS, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx) from None
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option(
+    "--config",
+    "config_path",
+    envvar="DOTMAC_EDGE_CONFIG",
+    type=click.Path(dir_okay=False),
+    help="Settings file; the admin socket is found through it. [env: DOTMAC_EDGE_CONFIG]",
+)
+@click.pass_context
+def main(context: click.Context, config_path: str | None) -> None:
+    """DotMac Edge: RADIUS for an Internet provider's point of presence.
+
+    Example: dotmac-edge why alice
+    """
+    context.obj = config_path

@@ -1,0 +1,85 @@
+"""The durable copy of the replica: one row for each object, secrets sealed."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import case, delete, func, select, tuple_
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from daemon.replica.codec import RecordUnreadable, dump, kind_of, load, tenant_of
+from daemon.replica.index import Index
+from daemon.replica.records import Record
+from daemon.store.schema import OBJECT
+from daemon.store.seal import Sealer
+
+_SLICE = 1000
+_ORDER = {"tenant": 0, "plan": 1, "nas": 2, "subscriber": 3}
+
+Key = tuple[str, str, str]
+"""(tenant, kind, id)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stored object that could not be read; everything else is served."""
+
+    tenant: str
+    kind: str
+    id: str
+    why: str
+
+
+async def save(connection: AsyncConnection, records: Iterable[Record], seal: Sealer, at: float) -> None:
+    """Insert or replace records."""
+    rows = [
+        {
+            "tenant": tenant_of(record),
+            "kind": kind_of(record),
+            "id": record.id,
+            "body": dump(record, seal),
+            "loaded_at": at,
+        }
+        for record in records
+    ]
+    if not rows:
+        return
+    statement = insert(OBJECT)
+    statement = statement.on_conflict_do_update(
+        index_elements=[OBJECT.c.tenant, OBJECT.c.kind, OBJECT.c.id],
+        set_={"body": statement.excluded.body, "loaded_at": statement.excluded.loaded_at},
+    )
+    await connection.execute(statement, rows)
+
+
+async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> None:
+    """Delete objects by key."""
+    columns = tuple_(OBJECT.c.tenant, OBJECT.c.kind, OBJECT.c.id)
+    for start in range(0, len(keys), 200):
+        await connection.execute(delete(OBJECT).where(columns.in_(keys[start : start + 200])))
+
+
+async def restore(engine: AsyncEngine, index: Index, seal: Sealer) -> list[Unreadable]:
+    """Put every stored object into the index; return those that cannot be read, which stop nobody else."""
+    unreadable: list[Unreadable] = []
+    order = case(_ORDER, value=OBJECT.c.kind, else_=9)
+    query = select(OBJECT.c.kind, OBJECT.c.body, OBJECT.c.tenant, OBJECT.c.id).order_by(order)
+    gc.disable()  # a million records are made and none dies: collecting meanwhile finds nothing
+    try:
+        async with engine.connect() as connection:
+            result = await connection.stream(query.execution_options(yield_per=_SLICE))
+            async for row in result:
+                try:
+                    index.put(load(row.kind, row.body, seal))
+                except RecordUnreadable as reason:
+                    unreadable.append(Unreadable(row.tenant, row.kind, row.id, reason.why))
+                except KeyError:
+                    unreadable.append(Unreadable(row.tenant, row.kind, row.id, "its tenant is not there"))
+            newest = await connection.execute(select(func.max(OBJECT.c.loaded_at)))
+            index.loaded_at = newest.scalar()
+    finally:
+        gc.enable()
+    return unreadable

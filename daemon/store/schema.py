@@ -1,0 +1,58 @@
+"""The daemon's tables. Changes to them are alembic migrations in `store/migrations`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
+
+METADATA = MetaData()
+
+# Append-only: one row for each group commit, records concatenated as `store.journal` packs them.
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("first_seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("written_at", Float, nullable=False),
+    Column("records", LargeBinary, nullable=False),
+)
+
+# Sessions as of `applied_seq`; records of the journal after that are folded in again at start.
+SESSION = Table(
+    "session",
+    METADATA,
+    Column("uid", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("tenant", Text, nullable=False),
+    Column("nas", Text, nullable=False),
+    Column("box", LargeBinary, nullable=False),
+    Column("acct_session_id", LargeBinary, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("framed_ip_address", Text),
+    Column("state", Text, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("applied_seq", BigInteger, nullable=False),
+    Column("detail", LargeBinary, nullable=False),  # everything else, JSON
+)
+Index("session_by_acct_session_id", SESSION.c.acct_session_id)
+Index("session_by_username", SESSION.c.username, SESSION.c.started_at)
+Index("session_by_closed_at", SESSION.c.closed_at)
+
+# The replica: one row for each object, secrets sealed.
+OBJECT = Table(
+    "object",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("loaded_at", Float, nullable=False),
+)
+
+# Small facts by name: how far the journal is applied to sessions, when the replica was last loaded.
+MARK = Table(
+    "mark",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Float, nullable=False),
+)

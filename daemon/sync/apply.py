@@ -1,0 +1,120 @@
+"""The one writer of the replica: records that have been validated become durable, then visible.
+
+A large load goes in slices of a few hundred, so that accounting and logins do not wait behind it; plans go
+before the subscribers that name them. A crash between two slices leaves a prefix, which loading again completes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.clock import Clock
+from daemon.replica import store
+from daemon.replica.codec import kind_of, tenant_of
+from daemon.replica.index import Index
+from daemon.replica.records import Nas, Plan, Record, Subscriber, Tenant
+from daemon.replica.store import Key
+from daemon.store.seal import Sealer
+from daemon.store.writer import Writer
+
+_SLICE = 500
+_TYPES: dict[str, type[Record]] = {"tenant": Tenant, "nas": Nas, "plan": Plan, "subscriber": Subscriber}
+_ORDER = {Tenant: 0, Plan: 1, Nas: 2, Subscriber: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a load changed, by kind: new, different, the same as before, removed."""
+
+    added: dict[str, int]
+    changed: dict[str, int]
+    unchanged: dict[str, int]
+    removed: dict[str, int]
+
+
+class Apply:
+    """Makes changes to the replica."""
+
+    def __init__(self, index: Index, writer: Writer, seal: Sealer, clock: Clock) -> None:
+        self._index = index
+        self._writer = writer
+        self._seal = seal
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    async def load(self, records: Sequence[Record], *, replace: bool, dry_run: bool = False) -> Applied:
+        """Store and show `records`; with `replace`, what their tenants have besides is removed.
+
+        With `dry_run` only the comparison is made. Raises StoreUnavailable: what was not stored is not shown either.
+        """
+        async with self._turn:
+            ordered = sorted(records, key=lambda record: _ORDER[type(record)])
+            applied, differing = await self._compare(ordered)
+            doomed = await self._absent(ordered) if replace else []
+            for _, kind, _ in doomed:
+                applied.removed[kind] = applied.removed.get(kind, 0) + 1
+            if dry_run or not (differing or doomed):
+                return applied
+            at = self._clock.wall()
+            for start in range(0, max(1, len(differing)), _SLICE):
+                await self._write(differing[start : start + _SLICE], doomed if start == 0 else [], at)
+            self._index.loaded_at = at
+            return applied
+
+    async def _compare(self, records: Sequence[Record]) -> tuple[Applied, list[Record]]:
+        applied = Applied({}, {}, {}, {})
+        differing: list[Record] = []
+        for i, record in enumerate(records):
+            old = self.find((tenant_of(record), kind_of(record), record.id))
+            counts = applied.added if old is None else applied.unchanged if old == record else applied.changed
+            counts[kind_of(record)] = counts.get(kind_of(record), 0) + 1
+            if old is None or old != record:
+                differing.append(record)
+            if i % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+        return applied, differing
+
+    async def _absent(self, records: Sequence[Record]) -> list[Key]:
+        """Return the keys of what the tenants named in `records` have and `records` have not."""
+        named = {(tenant_of(record), kind_of(record), record.id) for record in records}
+        tenants = {tenant for tenant, _, _ in named}
+        keys: list[Key] = []
+        for i, record in enumerate(self._index.records()):
+            key = (tenant_of(record), kind_of(record), record.id)
+            if key[0] in tenants and key[1] != "tenant" and key not in named:
+                keys.append(key)
+            if i % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+        return keys
+
+    async def _write(self, records: Sequence[Record], doomed: Sequence[Key], at: float) -> None:
+        """Make one slice durable, then visible."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await store.remove(connection, doomed)
+            await store.save(connection, records, self._seal, at)
+
+        await self._writer.commit(write)
+        for tenant, kind, key in doomed:
+            self._index.remove(_TYPES[kind], tenant, key)
+        for record in records:
+            self._index.put(record)
+
+    def find(self, key: Key) -> Record | None:
+        """Return the record that the replica has under a key."""
+        tenant, kind, name = key
+        known = self._index.tenants.get(tenant)
+        if known is None:
+            return None
+        if kind == "tenant":
+            return known.tenant
+        tables: dict[str, dict[str, Nas] | dict[str, Plan] | dict[str, Subscriber]] = {
+            "nas": known.nases,
+            "plan": known.plans,
+            "subscriber": known.subscribers,
+        }
+        return tables[kind].get(name)

@@ -1,0 +1,361 @@
+"""A whole document: every object on its own, then what objects say about each other and about the replica."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+from daemon.replica.index import Index
+from daemon.replica.records import AccessMode, Nas, Plan, Record, Subscriber
+from daemon.sync.document import Document
+from daemon.sync.faults import Fault
+from daemon.sync.normalise import SPELLINGS
+from daemon.sync.problems import Path, Problem, got, path_text
+from daemon.sync.records import KINDS, BodyInvalid, to_record
+from daemon.sync.wire_types import ID_FORM, read_id
+from radius.dictionary import Dictionary
+
+Json = Any  # a value as `json.loads` gives it
+Unrenderable = Callable[[Plan, Nas], str | None]
+_Key = tuple[str, str, str]  # kind, tenant, id
+
+_ENVELOPE = ("kind", "tenant", "id", "body")
+_PLURALS = {"username": ("usernames",), "mac": ("macs",), "address": ("prefixes",)}
+_NO_TENANT = "`tenant`, or a file with exactly one tenant object"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came out of a document: the records that are right, what is wrong, and what is allowed but odd."""
+
+    records: tuple[Record, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """An object whose envelope is right."""
+
+    index: int
+    kind: str
+    tenant: str
+    key: str
+    body: dict[str, Json]
+
+
+def check(
+    document: Document,
+    index: Index,
+    dictionary: Dictionary,
+    *,
+    tenant: str | None = None,
+    replace: bool = False,
+    unrenderable: Unrenderable | None = None,
+) -> Checked:
+    """Return the records of `document` and everything that is wrong with it, at once.
+
+    An object without a tenant belongs to `tenant`, else to the only tenant of the document. `index` is what
+    the replica holds now; with `replace`, what the document's tenants hold there is about to go.
+    `unrenderable` says why a plan cannot be said to a NAS. The records are those of objects without a
+    problem; whether they are applied although others have one is for the caller to decide. CPU-bound: run it
+    in a thread, it only reads the index.
+    """
+    return _Check(document, index, dictionary, tenant, replace, unrenderable).run()
+
+
+class _Check:
+    """One check; its problems grow as it goes."""
+
+    def __init__(
+        self,
+        document: Document,
+        index: Index,
+        dictionary: Dictionary,
+        tenant: str | None,
+        replace: bool,
+        unrenderable: Unrenderable | None,
+    ) -> None:
+        self._document = document
+        self._index = index
+        self._dictionary = dictionary
+        self._replace = replace
+        self._unrenderable = unrenderable
+        self._problems = list(document.problems)
+        self._warnings: list[Problem] = []
+        self._objects: dict[_Key, _Object] = {}
+        self._records: dict[_Key, Record] = {}
+        self._bad: set[_Key] = set()
+        self._without_tenant = False
+        own = {
+            str(key) for item in document.items if item.get("kind") == "tenant" and (key := item.get("id"))
+        }
+        self._default = tenant if tenant is not None else own.pop() if len(own) == 1 else None
+
+    def run(self) -> Checked:
+        for index, item in enumerate(self._document.items):
+            self._envelope(index, item)
+        for key, each in self._objects.items():
+            try:
+                self._records[key] = to_record(each.kind, each.tenant, each.key, each.body, self._dictionary)
+            except BodyInvalid as error:
+                for fault in error.faults:
+                    self._fault(key, fault)
+        self._references()
+        self._identities()
+        self._nas_prefixes()
+        if self._unrenderable is not None:
+            self._renderability(self._unrenderable)
+        records = tuple(record for key, record in self._records.items() if key not in self._bad)
+        return Checked(records, tuple(self._problems), tuple(self._warnings))
+
+    # -- one object
+
+    def _envelope(self, index: int, item: dict[str, Json]) -> None:
+        kind, key, body, tenant = (item.get(name) for name in ("kind", "id", "body", "tenant"))
+        clear = len(self._problems)
+        for name in item:
+            if name not in _ENVELOPE:
+                near = get_close_matches(name, _ENVELOPE, n=1)
+                hint = f"did you mean {near[0]}?" if near else "what describes the object goes into its body"
+                came = f"the key {path_text((name,))}"
+                self._add(index, (name,), "unknown-key", came, f"one of {', '.join(_ENVELOPE)}", hint)
+        if not isinstance(kind, str) or kind not in KINDS:
+            slug = "missing" if kind is None else "unknown-kind"
+            self._add(index, ("kind",), slug, got(kind), f"one of {', '.join(KINDS)}")
+        identifier = read_id(key)
+        if identifier is None:
+            self._add(index, ("id",), "missing" if key is None else "bad-id", got(key), ID_FORM)
+        if body is None and kind == "tenant":
+            body = {}  # all that a tenant can say is optional
+        if not isinstance(body, dict):
+            self._add(index, ("body",), "missing" if body is None else "wrong-shape", got(body), "an object")
+        owner = identifier if kind == "tenant" else self._owner(index, tenant)
+        if len(self._problems) == clear and identifier is not None and owner is not None:
+            self._keep(_Object(index, str(kind), owner, identifier, body if isinstance(body, dict) else {}))
+
+    def _owner(self, index: int, given: Json) -> str | None:
+        if given is None:
+            if self._default is None and not self._without_tenant:
+                self._without_tenant = True  # once: a whole file may be without
+                self._add(index, ("tenant",), "missing", got(None), _NO_TENANT)
+            return self._default
+        tenant = read_id(given)
+        if tenant is None:
+            self._add(index, ("tenant",), "bad-id", got(given), ID_FORM)
+        return tenant
+
+    def _keep(self, made: _Object) -> None:
+        key = (made.kind, made.tenant, made.key)
+        first = self._objects.setdefault(key, made)
+        if first is not made:
+            line = self._document.line_of(first.index)
+            where = path_text(("items", first.index)) if line is None else f"line {line}"
+            came = f"{made.kind} {made.key} a second time"
+            self._add(
+                made.index, ("id",), "repeated-object", came, "each object once", f"the first is at {where}"
+            )
+
+    # -- objects together
+
+    def _references(self) -> None:
+        unknown: set[str] = set()
+        for key, each in self._objects.items():
+            if not self._exists(("tenant", each.tenant, each.tenant)):
+                self._bad.add(key)
+                if each.tenant not in unknown:  # once: all that follows may be of that tenant
+                    unknown.add(each.tenant)
+                    hint = (
+                        f"add an object of kind tenant; known are {', '.join(self._index.tenants) or 'none'}"
+                    )
+                    came = got(each.tenant)
+                    self._wrong(key, ("tenant",), "unknown-tenant", came, "a tenant that exists", hint)
+            record = self._records.get(key)
+            if isinstance(record, Subscriber):
+                self._plan_of(key, record)
+
+    def _plan_of(self, key: _Key, record: Subscriber) -> None:
+        if record.plan is not None and not self._exists(("plan", record.tenant, record.plan)):
+            near = get_close_matches(record.plan, self._plans_of(record.tenant), n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else ""
+            expected = f"a plan of tenant {record.tenant}"
+            self._wrong(key, self._place(key, "plan"), "unknown-plan", got(record.plan), expected, hint)
+        if record.access_mode is AccessMode.ACTIVE and record.usernames and record.secret is None:
+            expected = "`password` or `secret`: without one every login by user name is denied"
+            self._warn(key, ("body",), "no-secret", got(None), expected)
+
+    def _identities(self) -> None:
+        claims: dict[Hashable, _Key] = {}
+        for key, record in self._records.items():
+            if not isinstance(record, Subscriber):
+                continue
+            for field, value in _claims(record):
+                claim = (record.tenant, field, value)
+                owner = claims.setdefault(claim, key)
+                other = owner[2] if owner != key else self._known_owner(record, field, value)
+                if other is not None:
+                    came = f"{value}, which subscriber {other} has"
+                    # A remote id may name the node of many lines; then its NAS must not look up by it.
+                    told = self._warn if field == "remote_id" else self._wrong
+                    told(
+                        key, self._place(key, field), "taken", came, f"a {field} that no other subscriber has"
+                    )
+
+    def _known_owner(self, record: Subscriber, field: str, value: Hashable) -> str | None:
+        """Return the id of the subscriber in the replica that has the value and keeps it."""
+        known = self._index.tenants.get(record.tenant)
+        if known is None:
+            return None
+        tables: Mapping[str, Mapping[Any, Subscriber]] = {
+            "username": known.usernames,
+            "mac": known.macs,
+            "circuit_id": known.circuits,
+            "remote_id": known.remotes,
+        }
+        table = tables.get(field)
+        if table is None:
+            other = self._known_addresses.get((record.tenant, field, value))
+        else:
+            other = table.get(str(value) if field == "mac" else str(value).encode())
+        if other is None or other.id == record.id or not self._stays("subscriber", record.tenant, other.id):
+            return None
+        return other.id
+
+    @cached_property
+    def _known_addresses(self) -> dict[Hashable, Subscriber]:
+        """Who has which fixed address in the replica, for the tenants of the document."""
+        tenants = {each.tenant for each in self._objects.values()} & self._index.tenants.keys()
+        return {
+            (tenant, field, value): subscriber
+            for tenant in tenants
+            for subscriber in list(self._index.tenants[tenant].subscribers.values())
+            if subscriber.personal
+            for field, value in _fixed(subscriber)
+        }
+
+    def _nas_prefixes(self) -> None:
+        owners: dict[Hashable, _Key] = {
+            prefix: ("nas", nas.tenant, nas.id)
+            for nas in list(self._index.nases())
+            if self._stays("nas", nas.tenant, nas.id)
+            for prefix in nas.prefixes
+        }
+        for key, record in self._records.items():
+            for prefix in record.prefixes if isinstance(record, Nas) else ():
+                owner = owners.setdefault(prefix, key)
+                if owner != key:
+                    came = f"{prefix}, which NAS {owner[2]} has"
+                    self._wrong(key, self._place(key, "address"), "taken", came, "a prefix of no other NAS")
+
+    def _renderability(self, unrenderable: Unrenderable) -> None:
+        for key, record in self._records.items():
+            if not isinstance(record, Plan):
+                continue
+            tried = {nas.vendor: unrenderable(record, nas) for nas in self._nases_of(record.tenant)}
+            refused = {vendor: why for vendor, why in tried.items() if why is not None}
+            for vendor, why in refused.items():
+                told = self._wrong if len(refused) == len(tried) else self._warn
+                came = f"what a NAS of vendor {vendor} cannot be told"
+                told(key, ("body",), "unrenderable", came, "a plan that its NASes understand", why)
+
+    # -- what there is
+
+    def _exists(self, key: _Key) -> bool:
+        """Tell whether an object will be there once the document is applied, right or wrong."""
+        kind, tenant, name = key
+        if key in self._objects:
+            return True
+        known = self._index.tenants.get(tenant)
+        if known is None or kind == "tenant":
+            return known is not None
+        return name in known.plans and self._stays(kind, tenant, name)
+
+    def _stays(self, kind: str, tenant: str, name: str) -> bool:
+        """Tell whether what the replica has is neither replaced by the document nor about to go."""
+        return (kind, tenant, name) not in self._objects and not (self._replace and tenant in self._tenants)
+
+    @cached_property
+    def _tenants(self) -> frozenset[str]:
+        return frozenset(each.tenant for each in self._objects.values())
+
+    def _plans_of(self, tenant: str) -> list[str]:
+        known = self._index.tenants.get(tenant)
+        stored = [name for name in known.plans if self._stays("plan", tenant, name)] if known else []
+        return stored + [key for kind, owner, key in self._objects if (kind, owner) == ("plan", tenant)]
+
+    def _nases_of(self, tenant: str) -> Iterator[Nas]:
+        """Yield one NAS of each vendor that the tenant will have."""
+        known = self._index.tenants.get(tenant)
+        stored: Iterable[Nas] = list(known.nases.values()) if known is not None else ()
+        given = [each for each in self._records.values() if isinstance(each, Nas) and each.tenant == tenant]
+        seen: set[str] = set()
+        for nas in (*given, *(each for each in stored if self._stays("nas", tenant, each.id))):
+            if nas.vendor not in seen:
+                seen.add(nas.vendor)
+                yield nas
+
+    # -- telling
+
+    def _place(self, key: _Key, field: str) -> Path:
+        """Return the path of a field in the spelling that its object uses."""
+        body = self._objects[key].body
+        names = [field, *_PLURALS.get(field, ())]
+        names += [name for name, steps in SPELLINGS[key[0]].items() if steps == (field,)]
+        return ("body", next((name for name in names if name in body), field))
+
+    def _fault(self, key: _Key, fault: Fault) -> None:
+        path = ("body", *fault.path)
+        self._wrong(key, path, fault.slug, fault.got, fault.expected, fault.hint)
+
+    def _wrong(self, key: _Key, path: Path, slug: str, came: str, expected: str, hint: str = "") -> None:
+        self._bad.add(key)
+        self._add(self._objects[key].index, path, slug, came, expected, hint)
+
+    def _warn(self, key: _Key, path: Path, slug: str, came: str, expected: str, hint: str = "") -> None:
+        self._warnings.append(self._problem(self._objects[key].index, path, slug, came, expected, hint))
+
+    def _add(self, index: int, path: Path, slug: str, came: str, expected: str, hint: str = "") -> None:
+        self._problems.append(self._problem(index, path, slug, came, expected, hint))
+
+    def _problem(self, index: int, path: Path, slug: str, came: str, expected: str, hint: str) -> Problem:
+        item = self._document.items[index]
+        return Problem(
+            slug=slug,
+            file=self._document.name,
+            line=self._document.line_of(index, path),
+            path=path_text(("items", index, *path)),
+            got=came,
+            expected=expected,
+            hint=hint,
+            kind=item["kind"] if item.get("kind") in KINDS else "",
+            tenant=read_id(item.get("tenant")) or self._default or "",
+            id=read_id(item.get("id")) or "",
+        )
+
+
+def _claims(record: Subscriber) -> Iterator[tuple[str, Hashable]]:
+    """Yield what only one subscriber of a tenant can have, by the name of its field."""
+    for name in record.usernames:
+        yield "username", name
+    for mac in record.macs:
+        yield "mac", mac
+    if record.circuit_id is not None:
+        yield "circuit_id", record.circuit_id
+    if record.remote_id is not None:
+        yield "remote_id", record.remote_id
+    if record.personal:
+        yield from _fixed(record)
+
+
+def _fixed(record: Subscriber) -> Iterator[tuple[str, Hashable]]:
+    if record.ipv4_address is not None:
+        yield "ipv4_address", record.ipv4_address
+    if record.ipv6_address is not None:
+        yield "ipv6_address", record.ipv6_address
+    if record.ipv6_prefix is not None:
+        yield "ipv6_prefix", record.ipv6_prefix
+    if record.ipv6_delegated is not None:
+        yield "delegated_prefix", record.ipv6_delegated

@@ -1,0 +1,84 @@
+"""A data file into the replica: read, validate whole, apply. Anything wrong, and nothing of it is applied."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from daemon.aaa.authorize import grant, render
+from daemon.replica.index import Index
+from daemon.replica.records import AccessMode, Nas, Plan, Subscriber
+from daemon.sync.apply import Applied, Apply
+from daemon.sync.check import check
+from daemon.sync.document import read
+from daemon.sync.problems import DataInvalid, Problem
+from radius import vendors
+from radius.dictionary import Dictionary
+from radius.errors import Unencodable
+from radius.grant import Access
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """A data file as it came: its octets, its name for messages, and what to do with it.
+
+    `tenant` owns objects that do not say whose they are. With `replace`, the tenants of the file are left with
+    nothing else; with `dry_run` nothing changes.
+    """
+
+    octets: bytes
+    name: str
+    tenant: str | None = None
+    replace: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load changed, and what was allowed but odd."""
+
+    applied: Applied
+    warnings: tuple[Problem, ...]
+
+
+class DataLoader:
+    """Loads data files, one at a time."""
+
+    def __init__(self, index: Index, apply: Apply, dictionary: Dictionary) -> None:
+        self._index = index
+        self._apply = apply
+        self._dictionary = dictionary
+        self._turn = asyncio.Lock()
+
+    async def load(self, request: LoadRequest) -> Loaded:
+        """Validate and apply one file. Raises DataInvalid, then nothing changed; or StoreUnavailable."""
+        async with self._turn:
+            document = await asyncio.to_thread(read, request.octets, request.name)
+            checked = await asyncio.to_thread(
+                check,
+                document,
+                self._index,
+                self._dictionary,
+                tenant=request.tenant,
+                replace=request.replace,
+                unrenderable=unrenderable,
+            )
+            if checked.problems:
+                raise DataInvalid(checked.problems)
+            applied = await self._apply.load(
+                checked.records, replace=request.replace, dry_run=request.dry_run
+            )
+            return Loaded(applied, checked.warnings)
+
+
+def unrenderable(plan: Plan, nas: Nas) -> str | None:
+    """Return why a plan cannot be said to a NAS of that vendor, None where it can."""
+    profile = vendors.find(nas.vendor)
+    assert profile is not None, "the wire models admit known vendors only"
+    anybody = Subscriber(tenant=plan.tenant, id="", access_mode=AccessMode.ACTIVE, plan=plan.id)
+    try:
+        given = grant(anybody, plan, 0.0, plan.access or Access.PPP, 600)
+        render(given, profile, ("nas", nas.edits), ("plan", plan.service.edits))
+    except Unencodable as reason:
+        return str(reason)
+    return None
