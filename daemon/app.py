@@ -172,8 +172,7 @@ class Edge:
         folded = await self._keeper.restore(self._clients, self._remember)
         self._supervisor.start("sessions", self._keeper.run)
         self._serve_api()
-        gc.collect()
-        gc.freeze()
+        _settle_collector()
         for endpoint in self._endpoints:
             endpoint.start()
         self._ready = True
@@ -404,6 +403,16 @@ class Edge:
 def admin_socket_of(settings: Settings) -> Path:
     """Return where a daemon with these settings has its admin socket."""
     return settings.api.admin_socket or Path(settings.edge.state_dir) / "admin.sock"
+
+
+def _settle_collector() -> None:
+    """Keep the garbage collector off the replica, and rare: what requests make is freed by reference count.
+
+    With the usual thresholds it walks every session again and again, which costs accounting a third of its rate.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def data_schemas() -> dict[str, dict[str, object]]:

@@ -296,10 +296,8 @@ class _Reader:
         if scope.tlvs:
             scope.fail(f"END-TLV {scope.tlvs[-1][0]} expected before END-VENDOR")
         if scope.vendor is None or scope.vendor.name.lower() != words[1].lower():
-            open_block = (
-                f"END-VENDOR {scope.vendor.name}" if scope.vendor else "no END-VENDOR: no block is open"
-            )
-            scope.fail(f"{open_block} expected, not {words[1]}")
+            wanted = f"END-VENDOR {scope.vendor.name}" if scope.vendor else "BEGIN-VENDOR"
+            scope.fail(f"{wanted} expected, not {words[0]} {words[1]}")
         scope.vendor = None
         scope.prefix = ()
 

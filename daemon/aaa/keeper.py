@@ -1,6 +1,6 @@
 """Keeps sessions: writes changed ones to the store, closes after reboots, forgets and prunes the old.
 
-Session rows lag behind the journal by a second or two, and a mark says how far they go: at start, the records
+Session rows lag behind the journal by a few seconds, and a mark says how far they go: at start, the records
 after it are folded in again. Every row also says itself up to which record it is folded, so that rows newer
 than the mark are not folded twice.
 """

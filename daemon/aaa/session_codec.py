@@ -13,6 +13,7 @@ from daemon.store.session_rows import SessionRow
 from radius.codes import Attr
 
 _VERSION = 1
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def to_row(session: Session) -> SessionRow:
@@ -48,7 +49,7 @@ def to_row(session: Session) -> SessionRow:
         updated_at=session.updated_at,
         closed_at=session.closed_at,
         applied_seq=session.applied_seq,
-        detail=json.dumps(detail, separators=(",", ":")).encode(),
+        detail=_ENCODE(detail).encode(),
     )
 
 

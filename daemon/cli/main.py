@@ -29,6 +29,19 @@ _COMMANDS = {
 class LazyGroup(click.Group):
     """A group that knows its commands by name and help, and imports one when it is called."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take `--config` wherever it stands: `run --config FILE` is what fingers type."""
+        own: list[str] = []
+        rest = list(args)
+        for i, word in enumerate(args):
+            if word == "--":
+                break
+            if word == "--config" and i + 1 < len(args):
+                own, rest = args[i : i + 2], args[:i] + args[i + 2 :]
+            elif word.startswith("--config="):
+                own, rest = [word], args[:i] + args[i + 1 :]
+        return super().parse_args(ctx, own + rest)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order of a newcomer's interest."""
         return list(_COMMANDS)
@@ -68,7 +81,7 @@ class LazyGroup(click.Group):
     "config_path",
     envvar="DOTMAC_EDGE_CONFIG",
     type=click.Path(dir_okay=False),
-    help="Settings file; the admin socket is found through it. [env: DOTMAC_EDGE_CONFIG]",
+    help="Settings file, also after the command. [env: DOTMAC_EDGE_CONFIG]",
 )
 @click.pass_context
 def main(context: click.Context, config_path: str | None) -> None:

@@ -35,7 +35,7 @@ SESSION = Table(
     Column("detail", LargeBinary, nullable=False),  # everything else, JSON
 )
 Index("session_by_acct_session_id", SESSION.c.acct_session_id)
-Index("session_by_username", SESSION.c.username, SESSION.c.started_at)
+Index("session_by_username", SESSION.c.username)
 Index("session_by_closed_at", SESSION.c.closed_at)
 
 # The replica: one row for each object, secrets sealed.

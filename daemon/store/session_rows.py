@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite.aiosqlite import dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.store.schema import MARK, SESSION
 
 APPLIED_SEQ = "sessions-applied-seq"
 _PAGE = 2000
+# What names a session stays as it is, so that its indexes need no second look.
+_NEVER_CHANGES = ("uid", "tenant", "nas", "box", "acct_session_id", "username")
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRow:
+def _upsert() -> str:
+    """Return the statement as text: compiled once, run with plain tuples, a third of the time of dictionaries."""
+    statement = insert(SESSION)
+    changes = {name: statement.excluded[name] for name in SESSION.c.keys() if name not in _NEVER_CHANGES}  # noqa: SIM118
+    return str(
+        statement.on_conflict_do_update(index_elements=[SESSION.c.uid], set_=changes).compile(
+            dialect=dialect()
+        )
+    )
+
+
+_UPSERT = _upsert()
+
+
+class SessionRow(NamedTuple):
     """One row of the session table; `detail` is JSON made and read by `aaa.session_codec`."""
 
     uid: int
@@ -47,13 +63,9 @@ class Search:
 
 
 async def save(connection: AsyncConnection, rows: Sequence[SessionRow]) -> None:
-    """Insert or replace rows."""
-    if not rows:
-        return
-    statement = insert(SESSION)
-    changed = {column.name: statement.excluded[column.name] for column in SESSION.c if column.name != "uid"}
-    statement = statement.on_conflict_do_update(index_elements=[SESSION.c.uid], set_=changed)
-    await connection.execute(statement, [asdict(row) for row in rows])
+    """Insert rows, or change what can change of those that are there."""
+    if rows:
+        await connection.exec_driver_sql(_UPSERT, list(rows))
 
 
 async def save_mark(connection: AsyncConnection, name: str, value: float) -> None:

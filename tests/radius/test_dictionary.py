@@ -109,6 +109,14 @@ def test_puts_a_vendor_block_into_the_extended_space(key: str, tmp_path: Path) -
     assert get(dictionary, "Maker-Other").vendor == Vendor("Maker", 6527)
 
 
+def test_flags_hold_until_the_end_of_the_file(tmp_path: Path) -> None:
+    dictionary = load(
+        tmp_path, "ATTRIBUTE Sent 1 string\nFLAGS internal\nATTRIBUTE Kept 1000 string virtual\n"
+    )
+    assert get(dictionary, "Sent").flags == ()
+    assert get(dictionary, "Kept").flags == ("internal", "virtual")
+
+
 def test_joins_values_with_attributes_wherever_they_stand(tmp_path: Path) -> None:
     dictionary = load(
         tmp_path,
@@ -236,6 +244,6 @@ def test_knows_what_must_not_be_shown(name: str, sensitive: bool) -> None:
 def test_definitions_cannot_be_changed() -> None:
     definition = get(shipped(), "Service-Type")
     with pytest.raises(TypeError):
-        definition.value_numbers["Mine"] = 1  # type: ignore[index] - that is the point
+        definition.value_numbers["Mine"] = 1  # type: ignore[index]  # that is the point
     with pytest.raises(dataclasses.FrozenInstanceError):
-        definition.name = "Mine"  # type: ignore[misc] - that is the point
+        definition.name = "Mine"  # type: ignore[misc]  # that is the point

@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.LargeBinary, nullable=False),
     )
     op.create_index("session_by_acct_session_id", "session", ["acct_session_id"])
-    op.create_index("session_by_username", "session", ["username", "started_at"])
+    op.create_index("session_by_username", "session", ["username"])
     op.create_index("session_by_closed_at", "session", ["closed_at"])
     op.create_table(
         "object",
