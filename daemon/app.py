@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import os
 import signal
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
+from typing import BinaryIO
 
 from config.errors import ConfigInvalid
 from config.load import Loaded, load
@@ -40,6 +42,7 @@ from daemon.api.models import LoadView, ReloadView, StatusView
 from daemon.api.server import ApiServer, listen_tcp, listen_unix
 from daemon.api.services import Services
 from daemon.clock import Clock, SystemClock
+from daemon.errors import StoreUnavailable
 from daemon.metrics import RequestCounts, StoreCounts
 from daemon.notify import Notifier, watchdog_interval_s
 from daemon.replica.codec import export
@@ -49,6 +52,7 @@ from daemon.store.engine import open_engine
 from daemon.store.journal import Journal, Record, read_last_seq
 from daemon.store.migrate import migrate
 from daemon.store.seal import Sealer, load_or_create_key, parse_key
+from daemon.store.session_rows import APPLIED_SEQ, read_mark
 from daemon.store.writer import Writer
 from daemon.supervise import Supervisor
 from daemon.sync.apply import Apply
@@ -62,6 +66,8 @@ from radius.duplicates import Duplicates
 from radius.packet import decode
 from radius.udp import BatchSocket, source_octets
 
+_STOP_S = 10.0
+
 
 class Edge:
     """One running daemon."""
@@ -71,6 +77,7 @@ class Edge:
         self._environ = environ
         self._clock = clock
         self._log = logs.logger("daemon")
+        self._strangers = logs.Limiter(1.0)
         settings = loaded.settings
         self._state_dir = Path(settings.edge.state_dir)
         self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,6 +102,9 @@ class Edge:
         self._build_data(settings)
         self._endpoints: list[Endpoint] = []
         self._servers: list[ApiServer] = []
+        self._lock: BinaryIO | None = None
+        self._name = settings.edge.name
+        self._current = settings
 
     def _build_aaa(self, settings: Settings) -> None:
         clock, accounting = self._clock, settings.accounting
@@ -103,7 +113,9 @@ class Edge:
         self._trace = Trace(settings.radius.trace_permits, settings.radius.trace_denials)
         issued = token.Issued()
         belief = Belief(accounting.clock_skew_s, accounting.max_delay_s)
-        self._accounting = Accounting(self._index, issued, self._sessions, self._requests, belief)
+        self._accounting = Accounting(
+            self._index, issued, self._sessions, self._requests, belief, self._on_fault
+        )
         self._journal: Journal[Pending] = Journal(
             self._writer,
             clock.wall,
@@ -127,7 +139,12 @@ class Edge:
         )
         answers: dict[Port, Answer] = {Port.AUTH: self._access, Port.ACCT: self._accounting}
         self._conductor = Conductor(
-            self._clients, answers, self._requests, (clock.monotonic, clock.wall), self._on_stranger
+            self._clients,
+            answers,
+            self._requests,
+            (clock.monotonic, clock.wall),
+            self._on_stranger,
+            self._on_fault,
         )
         day = 86_400.0
         retention = Retention(
@@ -159,13 +176,18 @@ class Edge:
         self._loader = DataLoader(self._index, self._apply, self._dictionary)
 
     async def start(self) -> None:
-        """Bring everything up; on return RADIUS is served. Raises OSError where a socket cannot be bound."""
+        """Bring everything up; on return RADIUS is served.
+
+        Raises OSError where a socket cannot be bound or another daemon has the state directory.
+        """
+        self._take_state_dir()
         await migrate(self._engine)
         self._supervisor.start("writer", self._writer.run, critical=True)
         self._unreadable = await restore(self._engine, self._index, self._seal)
         for each in self._unreadable:
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
-        self._journal.last_seq = await read_last_seq(self._engine)
+        mark = await read_mark(self._engine, APPLIED_SEQ)
+        self._journal.last_seq = max(await read_last_seq(self._engine), int(mark or 0))
         await self._load_files(self._loaded.data_files)
         self._bind()
         self._clients.turn()
@@ -186,6 +208,16 @@ class Edge:
             records_folded=folded,
             **self._index.count(),
         )
+
+    def _take_state_dir(self) -> None:
+        """Hold the state directory for this process; the kernel lets go of it however we end."""
+        lock = (self._state_dir / "lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise OSError(f"{self._state_dir}: another daemon is running on this state directory") from None
+        self._lock = lock
 
     def _bind(self) -> None:
         settings = self._loaded.settings
@@ -254,7 +286,7 @@ class Edge:
             try:
                 octets = file.read_bytes()
                 await self._loader.load(LoadRequest(octets=octets, name=str(file)))
-            except (OSError, DataInvalid) as error:
+            except (OSError, DataInvalid, StoreUnavailable) as error:
                 self._file_problems.append(f"{file.name}: not loaded")
                 self._log.error("data-file-refused", file=str(file), problems=str(error))
 
@@ -287,18 +319,21 @@ class Edge:
     async def reload(self) -> ReloadView:
         """Read the settings again; what can change live does, the rest is named. Raises ConfigInvalid."""
         fresh = load(self._loaded.path, self._environ)
-        plan = diff(self._loaded.settings, fresh.settings)
+        live = diff(self._current, fresh.settings).live
+        restart = diff(self._loaded.settings, fresh.settings).restart
         self._notifier.reloading(self._clock.monotonic())
         settings = fresh.settings
         logs.setup(settings.log.level, settings.log.format)
+        self._name = settings.edge.name
         self._access.reject_delay_s = settings.radius.reject_delay_s
         self._accounting.belief = Belief(settings.accounting.clock_skew_s, settings.accounting.max_delay_s)
         try:
             await self._load_files(fresh.data_files)
         finally:
             self._notifier.ready()
-        self._log.info("reloaded", live=plan.live, restart=plan.restart)
-        return ReloadView(live=list(plan.live), restart=list(plan.restart))
+        self._current = settings
+        self._log.info("reloaded", live=live, restart=restart)
+        return ReloadView(live=list(live), restart=list(restart))
 
     def status(self) -> StatusView:
         """Return the daemon at a glance."""
@@ -312,7 +347,7 @@ class Edge:
             live[state] = live.get(state, 0) + count
         return StatusView(
             version=version("dotmac-edge"),
-            name=self._loaded.settings.edge.name,
+            name=self._name,
             started_at=self._started_at,
             ready=self._ready,
             degraded=degraded,
@@ -339,9 +374,17 @@ class Edge:
         return self._journal.last_seq
 
     def _on_stranger(self, address: bytes, code: int) -> None:
+        passed = self._strangers.allow("unknown-nas", self._clock.monotonic())
+        if passed is None:
+            return
         self._log.warning(
             "unknown-nas", address=str(ip_address(address)), code=code, see="dotmac-edge nas candidates"
         )
+
+    def _on_fault(self, code: int) -> None:
+        passed = self._strangers.allow("fault", self._clock.monotonic())
+        if passed is not None:
+            self._log.exception("request-fault", code=code, suppressed=passed)
 
     def _task_event(self, event: str, /, **fields: object) -> None:
         self._log.error(event, **fields)
@@ -349,7 +392,8 @@ class Edge:
     async def _watchdog(self, interval_s: float) -> None:
         """Tell systemd that we are well: the loop turns and the writer is not stuck."""
         while True:
-            await self._writer.commit(_nothing)
+            with contextlib.suppress(StoreUnavailable):  # a disk that refuses is no hang: logins go on
+                await self._writer.commit(_nothing)
             self._notifier.watchdog()
             await self._clock.sleep(interval_s / 2)
 
@@ -386,9 +430,10 @@ class Edge:
         self._ready = False
         for endpoint in self._endpoints:
             endpoint.stop()
-        await self._writer.drain()
-        with contextlib.suppress(Exception):  # a store that refuses shall not keep us from ending
-            await self._keeper.flush()
+        with contextlib.suppress(TimeoutError, StoreUnavailable):  # a disk that refuses shall not keep us
+            async with asyncio.timeout(_STOP_S):
+                await self._writer.drain()
+                await self._keeper.flush()
         for server in self._servers:
             server.stop()
         await self._supervisor.stop(5.0)
@@ -396,8 +441,11 @@ class Edge:
             endpoint.close()
         self._hashes.shutdown(wait=False, cancel_futures=True)
         await self._engine.dispose()
-        with contextlib.suppress(OSError):
-            self.admin_socket.unlink()
+        if self._servers:
+            with contextlib.suppress(OSError):
+                self.admin_socket.unlink()
+        if self._lock is not None:
+            self._lock.close()
 
 
 def admin_socket_of(settings: Settings) -> Path:

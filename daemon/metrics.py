@@ -106,8 +106,11 @@ class EdgeCollector(Collector):
             "RADIUS requests by packet code, NAS, outcome and reason",
             labels=("code", "nas", "outcome", "reason"),
         )
-        for (code, nas, outcome, reason), count in sorted(self._requests.requests.items()):
-            requests.add_metric((_CODES.get(code, "other"), nas, outcome, reason), count)
+        counts: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        for (code, nas, outcome, reason), count in self._requests.requests.items():
+            counts[(_CODES.get(code, "other"), nas, outcome, str(reason))] += count
+        for key, total in sorted(counts.items()):
+            requests.add_metric(key, total)
         yield requests
         seconds = HistogramMetricFamily(
             _PREFIX + "radius_request_seconds",

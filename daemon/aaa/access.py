@@ -68,8 +68,8 @@ class Access:
     ) -> bytes | None:
         """Return the reply to an Access-Request or Status-Server; None for a drop or a later answer."""
         if packet.code != _ACCESS_REQUEST:
-            return self._status(client, packet)
-        signer = self._authentic(client, packet)
+            return self._status(client, packet, peer)
+        signer = self._authentic(client, packet, peer)
         if signer is None:
             return None
         decision = Decision(endpoint, client, packet, peer, key, at, signer, self._index.generation)
@@ -89,12 +89,12 @@ class Access:
             return None
         return self._decide(decision, subscriber, proof)
 
-    def _authentic(self, client: Client, packet: Packet) -> Key | None:
+    def _authentic(self, client: Client, packet: Packet, peer: bytes) -> Key | None:
         """Return the key to sign the reply with; None when the request must be dropped (RFC 3579, BlastRADIUS)."""
         if _MESSAGE_AUTHENTICATOR in packet.spots:
-            for signer in client.keys:
+            for signer in client.keys_for(peer):
                 if message_is_authentic(packet, signer, packet.authenticator):
-                    client.prefer(signer)
+                    client.prefer(peer, signer)
                     client.signed += 1
                     return signer
             drop = Drop.BAD_MESSAGE_AUTHENTICATOR
@@ -106,11 +106,11 @@ class Access:
             drop = Drop.PROXY_STATE_UNSIGNED
         else:
             client.unsigned += 1
-            return client.keys[0]
+            return client.keys_for(peer)[0]
         self._counts.add(packet.code, client.label, "drop", drop)
         return None
 
-    def _status(self, client: Client, packet: Packet) -> bytes | None:
+    def _status(self, client: Client, packet: Packet, peer: bytes) -> bytes | None:
         """Answer a Status-Server with Access-Accept (RFC 5997 section 3); it must be signed."""
         if packet.code != _STATUS_SERVER:
             drop = Drop.WRONG_PORT if packet.code in _OTHER_PORT else Drop.UNKNOWN_CODE
@@ -119,29 +119,32 @@ class Access:
         if _MESSAGE_AUTHENTICATOR not in packet.spots:
             self._counts.add(packet.code, client.label, "drop", Drop.NO_MESSAGE_AUTHENTICATOR)
             return None
-        signer = self._authentic(client, packet)
+        signer = self._authentic(client, packet, peer)
         if signer is None:
             return None
         self._counts.add(packet.code, client.label, "accept", "status")
         return sign_reply(_ACCEPT, packet.identifier, packet.authenticator, b"", signer)
 
     def _prove(self, decision: Decision, subscriber: Subscriber) -> Proof | Slow:
+        """Check the credential; a MAC or line is vouched for by the NAS, unless the subscriber has a password."""
         client, packet = decision.client, decision.packet
-        if decision.source is not IdentitySource.USERNAME:
+        by_line = decision.source is not IdentitySource.USERNAME
+        if by_line and decision.source is IdentitySource.MAC and not identity.calls_itself(packet):
+            return Proof("line", Deny.MAC_MISMATCH)
+        if by_line and (subscriber.secret is None or client.nas.line_password is not None):
             return credentials.prove_line(packet, decision.signer, client.nas)
         proof = credentials.prove(packet, decision.signer, subscriber.secret)
-        if (
-            len(client.keys) > 1
-            and _MESSAGE_AUTHENTICATOR not in packet.spots
-            and type(proof) is Proof
-            and proof.reason is Deny.WRONG_PASSWORD
-        ):  # a NAS that does not sign may hide the password with the other of two valid secrets
-            other = client.keys[1]
-            second = credentials.prove(packet, other, subscriber.secret)
-            if type(second) is Proof and second.reason is None:
-                client.prefer(other)
-                decision.signer = other
-                return second
+        if len(client.keys) == 1 or _MESSAGE_AUTHENTICATOR in packet.spots:
+            return proof
+        # A NAS that does not sign may hide the password with the other of two valid secrets.
+        other = next(key for key in client.keys if key is not decision.signer)
+        second = credentials.prove(packet, other, subscriber.secret)
+        if isinstance(proof, Slow) and isinstance(second, Slow):
+            return Slow(proof.secret, proof.password, second.password, other)
+        if isinstance(second, Proof) and second.reason is None and second.method == "pap":
+            client.prefer(decision.peer, other)
+            decision.signer = other
+            return second
         return proof
 
     def _decide(self, decision: Decision, subscriber: Subscriber, proof: Proof) -> bytes | None:
@@ -151,7 +154,7 @@ class Access:
         plan = decision.plan = client.index.plans.get(subscriber.plan or "")
         reason = proof.reason or policy.decide(subscriber, plan, at)
         if reason is not None:
-            return self._deny(decision, reason, proof.attributes)
+            return self._deny(decision, reason)
         assert plan is not None, "policy.decide has seen to that"
         access = access_of(decision.packet, plan)
         prepared = self._replies.prepare(subscriber, plan, client.nas, client.profile, access, at)
@@ -183,27 +186,32 @@ class Access:
         self._trace.permit(decision)
         return reply
 
-    def _deny(self, decision: Decision, reason: Deny, extra: bytes = b"") -> bytes | None:
+    def _deny(self, decision: Decision, reason: Deny) -> bytes | None:
         """Return the Access-Reject, or send it later; it carries no service attributes (RFC 2865 section 5.44).
 
-        `extra` is what the method itself says about the failure.
+        Whatever the reason, the reply is the same but for what the method itself must say about a failure.
         """
         decision.reason = reason
         self._counts.add(_ACCESS_REQUEST, decision.client.label, "reject", reason)
         self._trace.deny(decision)
         packet = decision.packet
-        attributes = extra
+        attributes = credentials.failure(packet)
         message = decision.client.index.tenant.reject_message
         if message:
             attributes += attribute(_REPLY_MESSAGE, message.encode()[:253])
         if _PROXY_STATE in packet.spots:
             attributes += _proxy_states(packet)
-        reply = sign_reply(_REJECT, packet.identifier, packet.authenticator, attributes, decision.signer)
-        if not self.reject_delay_s:
+        try:
+            reply = sign_reply(_REJECT, packet.identifier, packet.authenticator, attributes, decision.signer)
+        except Unencodable:  # the proxies' own state fills the packet
+            self._counts.add(_ACCESS_REQUEST, decision.client.label, "drop", Drop.REPLY_TOO_LONG)
+            return None
+        delay_s = self.reject_delay_s - decision.waited_s
+        if delay_s <= 0:
             return reply
         waiting = decision.waiting()
         decision.endpoint.duplicates.keep(waiting.key, waiting.authenticator, b"")
-        decision.endpoint.send_later(waiting, reply, self.reject_delay_s)
+        decision.endpoint.send_later(waiting, reply, delay_s)
         return None
 
     def _prove_later(self, slow: Slow, decision: Decision, subscriber: Subscriber) -> None:
@@ -214,15 +222,35 @@ class Access:
         self._hashes_free -= 1
         decision.endpoint.duplicates.keep(decision.key, decision.packet.authenticator, b"")
         loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def proved(future: Future[Proof]) -> None:
+            decision.waited_s = loop.time() - began
+            self._proved(future, decision, subscriber)
 
         def done(future: Future[Proof]) -> None:
-            loop.call_soon_threadsafe(self._proved, future, decision, subscriber)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(proved, future)
 
         self._hashes.submit(slow.check).add_done_callback(done)
 
     def _proved(self, future: Future[Proof], decision: Decision, subscriber: Subscriber) -> None:
+        """Go on with a request whose hash was checked; by the data of now, which may have changed meanwhile."""
         self._hashes_free += 1
-        reply = self._decide(decision, subscriber, future.result())
+        if future.cancelled():
+            return
+        self.turn()
+        proof = future.result()
+        if proof.signer is not None:
+            decision.client.prefer(decision.peer, proof.signer)
+            decision.signer = proof.signer
+        current, _ = identity.find(decision.packet, decision.client)
+        if current is None or current.secret != subscriber.secret:
+            reply = self._deny(decision, Deny.UNKNOWN_USER if current is None else Deny.WRONG_PASSWORD)
+        else:
+            decision.subscriber = current
+            decision.generation = self._index.generation
+            reply = self._decide(decision, current, proof)
         if reply is not None:
             datagram = decision.endpoint.finish(decision.waiting(), reply)
             if datagram is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from daemon.aaa import report, token
 from daemon.aaa.endpoint import Endpoint, Waiting
@@ -69,7 +70,9 @@ class Accounting:
         sessions: SessionTable,
         counts: RequestCounts,
         belief: Belief,
+        on_fault: Callable[[int], None],
     ) -> None:
+        self._on_fault = on_fault
         self._index = index
         self._issued = issued
         self._sessions = sessions
@@ -88,7 +91,7 @@ class Accounting:
         """Take a record; the answer follows when it is on disk. A Status-Server is answered at once."""
         if packet.code != _ACCOUNTING_REQUEST:
             return self._status(client, packet)
-        signer = self._authentic(client, packet)
+        signer = self._authentic(client, packet, peer)
         if signer is None:
             return None
         if packet.find_int(_STATUS_TYPE) not in _KNOWN:
@@ -107,17 +110,17 @@ class Accounting:
         endpoint.duplicates.keep(key, packet.authenticator, b"")
         return None
 
-    def _authentic(self, client: Client, packet: Packet) -> Key | None:
+    def _authentic(self, client: Client, packet: Packet, peer: bytes) -> Key | None:
         """Return the key that verifies the request, None for a drop."""
         drop = Drop.BAD_REQUEST_AUTHENTICATOR
-        for signer in client.keys:
+        for signer in client.keys_for(peer):
             if request_is_authentic(packet, signer):
                 if _MESSAGE_AUTHENTICATOR in packet.spots and not message_is_authentic(
                     packet, signer, ZERO16
                 ):
                     drop = Drop.BAD_MESSAGE_AUTHENTICATOR
                     break
-                client.prefer(signer)
+                client.prefer(peer, signer)
                 return signer
         self._counts.add(packet.code, client.label, "drop", drop)
         return None
@@ -148,7 +151,8 @@ class Accounting:
         value = packet.find(_CLASS)
         uid = token.read(value)
         issued = self._issued.find(uid) if uid is not None else None
-        if issued is not None:
+        mine = issued is not None and issued.tenant == client.nas.tenant
+        if mine and issued is not None and value is not None and token.belongs(value, issued.id):
             return issued.id
         subscriber, _ = find_subscriber(packet, client)
         return "" if subscriber is None else subscriber.id
@@ -159,7 +163,11 @@ class Accounting:
         by_endpoint: dict[Endpoint, list[Datagram]] = {}
         counts = self._counts.requests
         for seq, pending in enumerate(batch, first_seq):
-            effect = self.fold(seq, pending.record, pending.packet, pending.client.profile)
+            try:
+                effect = self.fold(seq, pending.record, pending.packet, pending.client.profile)
+            except Exception:  # noqa: BLE001 - it is on disk: acknowledged, whatever is wrong with the fold
+                effect = Drop.INTERNAL_ERROR
+                self._on_fault(_ACCOUNTING_REQUEST)
             counts[(_ACCOUNTING_REQUEST, pending.client.label, "ack", effect)] += 1
             endpoint = pending.waiting.endpoint
             datagram = endpoint.finish(pending.waiting, reply_to(pending.packet, pending.signer))

@@ -43,12 +43,15 @@ class Conductor:
         counts: RequestCounts,
         clock: tuple[Callable[[], float], Callable[[], float]],
         on_stranger: Callable[[bytes, int], None],
+        on_fault: Callable[[int], None],
     ) -> None:
+        """`on_fault` is called inside an exception handler, so that it can log the traceback."""
         self._clients = clients
         self._answers = answers
         self._counts = counts
         self._monotonic, self._wall = clock
         self._on_stranger = on_stranger
+        self._on_fault = on_fault
 
     def handle(self, endpoint: Endpoint, datagrams: list[Datagram]) -> list[Datagram]:
         """Return the replies that can be sent at once."""
@@ -75,7 +78,12 @@ class Conductor:
                 except Malformed as reason:
                     counts.add(octets[0] if octets else 0, client.label, "drop", reason.slug)
                     continue
-                reply = reply_to(endpoint, client, packet, peer, key, at)
+                try:
+                    reply = reply_to(endpoint, client, packet, peer, key, at)
+                except Exception:  # noqa: BLE001 - a fault of ours in one request must not cost the others
+                    counts.add(packet.code, client.label, "drop", Drop.INTERNAL_ERROR)
+                    self._on_fault(packet.code)
+                    continue
                 if reply is not None:
                     duplicates.keep(key, authenticator, reply)
                     replies.append((reply, peer))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 WRAP = 1 << 32
 _NEAR_WRAP = 1 << 31
+_MOST_RUNS = 64  # a NAS whose counters fall again and again does not grow a session without end
 
 
 class Sample(NamedTuple):
@@ -43,15 +44,16 @@ NOTHING = Totals(0, 0, 0, 0)
 class Counters:
     """The runs of one session, oldest first; each is (first sample, last sample)."""
 
-    __slots__ = ("runs",)
+    __slots__ = ("base", "runs")
 
-    def __init__(self, runs: list[tuple[Sample, Sample]] | None = None) -> None:
+    def __init__(self, runs: list[tuple[Sample, Sample]] | None = None, base: Totals = NOTHING) -> None:
         self.runs = runs or []
+        self.base = base  # of runs merged away
 
     @property
     def totals(self) -> Totals:
         """The counters of the whole session."""
-        return _totals(self.runs)
+        return _sum(self.base, _totals(self.runs))
 
     def add(self, sample: Sample) -> bool:
         """Take a sample into account; False when it changes nothing."""
@@ -63,9 +65,12 @@ class Counters:
         if sample > last and _rises(last, sample):  # the usual case
             runs[-1] = (first, sample)
             return sample[2:6] != last[2:6]
-        before = _totals(runs)
+        before = self.totals
         _insert(runs, sample)
-        return _totals(runs) != before
+        if len(runs) > _MOST_RUNS:
+            self.base = _sum(self.base, _lost_between(runs[0][1], runs[1][0]))
+            del runs[0]
+        return self.totals != before
 
 
 def _rises(earlier: Sample, later: Sample) -> bool:
@@ -111,13 +116,20 @@ def _split(first: Sample, last: Sample, sample: Sample) -> list[tuple[Sample, Sa
 def _totals(runs: list[tuple[Sample, Sample]]) -> Totals:
     if not runs:
         return NOTHING
-    last = runs[-1][1]
-    sums = list(last[2:6])
+    totals = Totals(*runs[-1][1][2:6])
     for (_, end), (start, _) in pairwise(runs):
-        began_again = start.session_time_s < end.session_time_s
-        for i in range(4):
-            sums[i] += _lost_at_boundary(end, start, i + 2, began_again=began_again)
-    return Totals(*sums)
+        totals = _sum(totals, _lost_between(end, start))
+    return totals
+
+
+def _sum(one: Totals, other: Totals) -> Totals:
+    return Totals(*(a + b for a, b in zip(one, other, strict=True)))
+
+
+def _lost_between(end: Sample, start: Sample) -> Totals:
+    """Return what the counters had reached before they fell between two runs."""
+    again = start.session_time_s < end.session_time_s
+    return Totals(*(_lost_at_boundary(end, start, field, began_again=again) for field in range(2, 6)))
 
 
 def _lost_at_boundary(end: Sample, start: Sample, field: int, *, began_again: bool) -> int:

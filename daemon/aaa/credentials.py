@@ -40,27 +40,38 @@ _MS_CHAP2_SUCCESS = 26
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How it went: `reason` is None when proven; `attributes` belong into the reply, whichever it is."""
+    """How it went: `reason` is None when proven; `attributes` are then the method's own part of the reply."""
 
     method: str
     reason: Deny | None = None
     attributes: bytes = b""
+    signer: Key | None = None  # where it was not the key that the request was tried with first
 
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """A PAP password to be checked against a hash that takes milliseconds."""
+    """A PAP password to be checked against a hash that takes milliseconds.
+
+    `other_password` is what the password is if it was hidden with `other`, during a rotation of secrets.
+    """
 
     secret: Secret
     password: bytes = field(repr=False)
+    other_password: bytes | None = field(default=None, repr=False)
+    other: Key | None = None
 
     def check(self) -> Proof:
         """Check it; blocks, so call it in a thread. A stored value that cannot be checked is a denial of its own."""
         try:
-            known = passwords.check_pap(self.secret.kind, self.secret.value, self.password)
+            if passwords.check_pap(self.secret.kind, self.secret.value, self.password):
+                return _OK
+            if self.other_password is not None and passwords.check_pap(
+                self.secret.kind, self.secret.value, self.other_password
+            ):
+                return Proof("pap", signer=self.other)
         except RadiusError:  # of a form or cost that is refused, or no libcrypt on this system
             return _UNUSABLE
-        return _OK if known else _WRONG
+        return _WRONG
 
 
 _OK = Proof("pap")
@@ -96,7 +107,7 @@ def prove(packet: Packet, key: Key, secret: Secret | None) -> Proof | Slow:
         if proof is not None:
             return proof
     if _EAP_MESSAGE in packet.spots:
-        return Proof("eap", Deny.METHOD_UNSUPPORTED, _eap_failure(packet))
+        return Proof("eap", Deny.METHOD_UNSUPPORTED)
     return Proof("none", Deny.NO_PASSWORD)
 
 
@@ -157,10 +168,7 @@ def _prove_mschap(packet: Packet, key: Key, secret: Secret) -> Proof | None:
 def _prove_mschap1(packet: Packet, key: Key, nt_hash: bytes, challenge: bytes, value: bytes) -> Proof:
     response = mschap.ResponseV1.decode(value)
     if not mschap.verify_v1(challenge, response, nt_hash):
-        error = bytes((response.identifier,)) + mschap.error(
-            mschap.ErrorCode.AUTHENTICATION_FAILURE, version=2
-        )
-        return Proof("mschap", Deny.WRONG_PASSWORD, vendor_attribute(_MICROSOFT, _MS_CHAP_ERROR, error))
+        return Proof("mschap", Deny.WRONG_PASSWORD)
     keys = hide_blocks(mschap.mppe_keys_v1(nt_hash), key.secret, packet.authenticator)
     return Proof("mschap", None, vendor_attribute(_MICROSOFT, _MS_CHAP_MPPE_KEYS, keys) + _MPPE_ALLOWED)
 
@@ -170,9 +178,7 @@ def _prove_mschap2(packet: Packet, key: Key, nt_hash: bytes, challenge: bytes, v
     name = packet.find(_USER_NAME) or b""
     proof = mschap.verify_v2(name, challenge, response.peer_challenge, response.nt_response, nt_hash)
     if proof is None:
-        error = mschap.error(mschap.ErrorCode.AUTHENTICATION_FAILURE, os.urandom(16), message="")
-        error = bytes((response.identifier,)) + error
-        return Proof("mschapv2", Deny.WRONG_PASSWORD, vendor_attribute(_MICROSOFT, _MS_CHAP_ERROR, error))
+        return Proof("mschapv2", Deny.WRONG_PASSWORD)
     send, receive = mschap.mppe_keys_v2(response.nt_response, nt_hash)
     salt = int.from_bytes(os.urandom(2), "big") | 0x8000
     hidden = [
@@ -195,6 +201,23 @@ def _nt_hash(secret: Secret) -> bytes | None:
     if secret.kind is SecretKind.CLEARTEXT:
         return mschap.nt_hash(secret.value.decode("utf-8", "surrogateescape"))
     return None
+
+
+def failure(packet: Packet) -> bytes:
+    """Return what the request's method demands in a reject, whatever its reason: E=691, EAP-Failure, or nothing."""
+    if _EAP_MESSAGE in packet.spots:
+        return _eap_failure(packet)
+    if _VENDOR_SPECIFIC in packet.spots:
+        for vendor, kind, value in packet.vendor_attributes():
+            if vendor == _MICROSOFT and kind in (_MS_CHAP_RESPONSE, _MS_CHAP2_RESPONSE) and value:
+                first = kind == _MS_CHAP_RESPONSE
+                error = mschap.error(
+                    mschap.ErrorCode.AUTHENTICATION_FAILURE,
+                    b"" if first else os.urandom(16),
+                    version=2 if first else 3,
+                )
+                return vendor_attribute(_MICROSOFT, _MS_CHAP_ERROR, value[:1] + error)
+    return b""
 
 
 def _eap_failure(packet: Packet) -> bytes:

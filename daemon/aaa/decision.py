@@ -30,6 +30,7 @@ class Decision:
         "source",
         "subscriber",
         "uid",
+        "waited_s",
     )
 
     def __init__(
@@ -59,6 +60,7 @@ class Decision:
         self.plan: Plan | None = None
         self.prepared: Prepared | None = None
         self.uid = 0
+        self.waited_s = 0.0  # for a slow hash
 
     def waiting(self) -> Waiting:
         """Return what an answer that is sent later needs."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
+from heapq import heappop, heappush
 
 from daemon.aaa.reasons import Drop
 from radius.duplicates import Duplicates
@@ -47,7 +47,8 @@ class Endpoint:
         self.duplicates = duplicates
         self._handle = handle
         self._count_drop = count_drop
-        self._delayed: deque[tuple[float, Waiting, bytes]] = deque()
+        self._delayed: list[tuple[float, int, Waiting, bytes]] = []  # a heap
+        self._delayed_count = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -79,18 +80,22 @@ class Endpoint:
         return None
 
     def send_later(self, waiting: Waiting, reply: bytes, delay_s: float) -> None:
-        """Send a reply after a delay that is the same for all, so that they leave in order."""
+        """Send a reply after a delay; nobody waits behind it."""
         loop = asyncio.get_running_loop()
-        self._delayed.append((loop.time() + delay_s, waiting, reply))
-        if self._timer is None:
-            self._timer = loop.call_at(self._delayed[0][0], self._send_due)
+        self._delayed_count += 1
+        heappush(self._delayed, (loop.time() + delay_s, self._delayed_count, waiting, reply))
+        first = self._delayed[0][0]
+        if self._timer is None or self._timer.when() > first:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(first, self._send_due)
 
     def _send_due(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time() + 0.001
         due: list[Datagram] = []
         while self._delayed and self._delayed[0][0] <= now:
-            _, waiting, reply = self._delayed.popleft()
+            _, _, waiting, reply = heappop(self._delayed)
             datagram = self.finish(waiting, reply)
             if datagram is not None:
                 due.append(datagram)

@@ -19,6 +19,7 @@ _CREDENTIAL = frozenset(
         Deny.SECRET_UNUSABLE,
         Deny.WRONG_PASSWORD,
         Deny.NO_PASSWORD,
+        Deny.MAC_MISMATCH,
         Deny.METHOD_UNSUPPORTED,
     )
 )

@@ -27,6 +27,17 @@ def find(packet: Packet, client: Client) -> tuple[Subscriber | None, IdentitySou
     return None, spoke
 
 
+def calls_itself(packet: Packet) -> bool:
+    """Tell whether a MAC that came as user name is the one that calls, as far as the NAS says who calls.
+
+    A PPPoE client types what it likes as user name; Calling-Station-Id comes from the NAS.
+    """
+    calling = packet.find_text(_CALLING_STATION)
+    return calling is None or line.canonical_mac(calling) == line.canonical_mac(
+        packet.find_text(_USER_NAME) or ""
+    )
+
+
 def _by_username(packet: Packet, client: Client) -> tuple[bool, Subscriber | None]:
     name = packet.find(_USER_NAME)
     if not name:

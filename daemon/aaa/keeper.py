@@ -1,8 +1,8 @@
 """Keeps sessions: writes changed ones to the store, closes after reboots, forgets and prunes the old.
 
 Session rows lag behind the journal by a few seconds, and a mark says how far they go: at start, the records
-after it are folded in again. Every row also says itself up to which record it is folded, so that rows newer
-than the mark are not folded twice.
+after it are folded in again. Folding a record a second time changes nothing, so rows newer than the mark do
+no harm.
 """
 
 from __future__ import annotations
@@ -121,12 +121,13 @@ class Keeper:
         """Fold in packets so late that their sessions had to be looked up in the store."""
         late = self._accounting.late
         while late:
-            report = late.popleft()
+            report = late[0]  # stays in the queue until it is folded in, so that the mark does not pass it
             if self._sessions.find(report) is None:
                 rows = await session_rows.find_by_acct_session_id(self._engine, report.acct_session_id)
                 for row in rows:
                     self._sessions.add(from_row(row))
             self._sessions.apply(report)
+            late.popleft()
 
     async def flush(self) -> None:
         """Write all sessions that changed, in slices, then move the mark up to where the rows now go.

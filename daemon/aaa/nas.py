@@ -9,15 +9,16 @@ from daemon.replica.index import Index, TenantIndex
 from daemon.replica.records import Nas
 from radius import vendors
 from radius.authenticator import Key
+from radius.udp import source_octets
 from radius.vendors.base import VendorProfile
 
 _CANDIDATES_MOST = 1000
 
 
 class Client:
-    """One NAS entry made ready. `keys` are the secrets that are valid, the likelier one first."""
+    """One NAS entry made ready. `keys` are the secrets that are valid: one, or two during a rotation."""
 
-    __slots__ = ("index", "keys", "label", "nas", "profile", "signed", "unsigned")
+    __slots__ = ("index", "keys", "label", "liked", "nas", "profile", "signed", "unsigned")
 
     def __init__(self, nas: Nas, index: TenantIndex, profile: VendorProfile) -> None:
         self.nas = nas
@@ -27,13 +28,22 @@ class Client:
         self.keys = [Key(nas.secret.value)]
         if nas.previous_secret is not None:
             self.keys.append(Key(nas.previous_secret.value))
+        self.liked: dict[bytes, Key] = {}
         self.signed = 0  # Access-Requests with a Message-Authenticator
         self.unsigned = 0
 
-    def prefer(self, key: Key) -> None:
-        """Try this key first from now on: during a rotation the NAS has the other one."""
-        if self.keys[0] is not key:
-            self.keys.reverse()
+    def keys_for(self, peer: bytes) -> list[Key]:
+        """Return the keys, first the one that this box used last: boxes of one entry rotate at their own time."""
+        if len(self.keys) > 1 and self.liked.get(source_octets(peer)) is self.keys[1]:
+            return self.keys[::-1]
+        return self.keys
+
+    def prefer(self, peer: bytes, key: Key) -> None:
+        """Note which key a box uses, during a rotation."""
+        if len(self.keys) > 1:
+            if len(self.liked) > _CANDIDATES_MOST:
+                self.liked.clear()
+            self.liked[source_octets(peer)] = key
 
 
 @dataclass(slots=True)

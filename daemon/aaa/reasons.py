@@ -13,6 +13,7 @@ class Deny(StrEnum):
     NO_SECRET = "no-secret"
     SECRET_UNUSABLE = "secret-unusable"  # stored as a hash that this method cannot be checked against
     WRONG_PASSWORD = "wrong-password"
+    MAC_MISMATCH = "mac-mismatch"
     NO_PASSWORD = "no-password"
     METHOD_UNSUPPORTED = "method-unsupported"
     ACCESS_REJECT = "access-reject"
@@ -47,6 +48,8 @@ class Drop(StrEnum):
     HASHES_BUSY = "hashes-busy"
     JOURNAL_FULL = "journal-full"
     STORE_UNAVAILABLE = "store-unavailable"
+    REPLY_TOO_LONG = "reply-too-long"
+    INTERNAL_ERROR = "internal-error"
 
 
 _MEANINGS = {
@@ -55,6 +58,7 @@ _MEANINGS = {
     Deny.NO_SECRET: "the subscriber has no password, and the identity alone does not prove it",
     Deny.SECRET_UNUSABLE: "the stored secret is a hash that this method cannot be checked against",
     Deny.WRONG_PASSWORD: "the password or response is wrong, or the NAS uses another shared secret",
+    Deny.MAC_MISMATCH: "the user name is a MAC that is not the one which calls",
     Deny.NO_PASSWORD: "the request carries no password",
     Deny.METHOD_UNSUPPORTED: "the NAS asks for a method that this edge does not speak",
     Deny.ACCESS_REJECT: "the platform has set the access mode to reject",

@@ -1,7 +1,8 @@
 """An accounting packet read into a report: whose session, when, how much.
 
 The time of an event is the NAS's Event-Timestamp when that is believable, else the time of arrival less
-Acct-Delay-Time (RFC 2866 section 5.2, RFC 2869 section 5.3).
+Acct-Delay-Time (RFC 2866 section 5.2, RFC 2869 section 5.3). Where both are there they must agree within the
+skew; an Event-Timestamp alone is believed for as long as a record may have been under way.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ class Belief:
 def event_time(packet: Packet, heard_at: float, belief: Belief) -> float:
     """Return when the event happened, epoch seconds."""
     stamp = packet.find_int(_EVENT_TIMESTAMP)
-    if stamp is not None and heard_at - belief.delay_s <= stamp <= heard_at + belief.skew_s:
+    delay = packet.find_int(_DELAY_TIME)
+    sent = heard_at - min(delay or 0, belief.delay_s)
+    earliest = heard_at - belief.delay_s if delay is None else sent - belief.skew_s
+    if stamp is not None and earliest <= stamp <= heard_at + belief.skew_s:
         return float(stamp)
-    delay = packet.find_int(_DELAY_TIME) or 0
-    return heard_at - min(delay, belief.delay_s)
+    return sent
 
 
 def box_of(packet: Packet, peer: bytes) -> bytes:

@@ -81,7 +81,6 @@ class Session:
         "_latest",
         "_latest_at",
         "acct_session_id",
-        "applied_seq",
         "box",
         "class_octets",
         "closed_at",
@@ -122,7 +121,6 @@ class Session:
         self.counters = Counters()
         self.session_time_s = 0  # the longest that the NAS has said
         self.ipv6_octets = (0, 0)
-        self.applied_seq = 0
         self._latest: tuple[bytes | None, ...] = (None,) * len(TRACKED)
         self._latest_at = 0.0
         self._at_of: list[float] | None = None
@@ -151,17 +149,14 @@ class Session:
         changed = self._fold_times(report, start)
         if report.sample is not None and self.counters.add(report.sample):
             changed = True
-        if report.ipv6_octets is not None and report.ipv6_octets > self.ipv6_octets:
-            self.ipv6_octets = (
-                max(self.ipv6_octets[0], report.ipv6_octets[0]),
-                max(self.ipv6_octets[1], report.ipv6_octets[1]),
-            )
-            changed = True
+        if report.ipv6_octets is not None:
+            upload, download = self.ipv6_octets
+            self.ipv6_octets = max(upload, report.ipv6_octets[0]), max(download, report.ipv6_octets[1])
+            changed = changed or self.ipv6_octets != (upload, download)
         if self._fold_tracked(report.tracked, report.at):
             changed = True
         if stop and self._close(report.at, Closed.STOP, report.terminate_cause):
             changed = True
-        self.applied_seq = max(self.applied_seq, report.seq)
         return changed
 
     def _fold_times(self, report: Report, start: bool) -> bool:
@@ -216,11 +211,10 @@ class Session:
                     times[i] = self._latest_at
         return times
 
-    def close_by_reboot(self, at: float, seq: int) -> bool:
+    def close_by_reboot(self, at: float) -> bool:
         """Close because the NAS said that it started or stopped accounting at `at`; False if already closed."""
         if self.closed_at is not None or self.started_at > at:
             return False
-        self.applied_seq = max(self.applied_seq, seq)
         return self._close(at, Closed.NAS_REBOOT, "nas-reboot")
 
     def _close(self, at: float, by: Closed, cause: str | None) -> bool:

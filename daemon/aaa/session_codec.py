@@ -6,7 +6,7 @@ import json
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from daemon.aaa.counters import Counters, Sample
+from daemon.aaa.counters import Counters, Sample, Totals
 from daemon.aaa.session import TRACKED, Closed, Report, Session
 from daemon.aaa.sessions import place
 from daemon.store.session_rows import SessionRow
@@ -30,6 +30,7 @@ def to_row(session: Session) -> SessionRow:
         "terminate_cause": session.terminate_cause,
         "ipv6_octets": session.ipv6_octets,
         "runs": session.counters.runs,
+        "base": session.counters.base,
         "tracked": {
             kind: (value.hex(), at)
             for kind, value, at in zip(TRACKED, latest, times, strict=True)
@@ -48,7 +49,6 @@ def to_row(session: Session) -> SessionRow:
         started_at=session.started_at,
         updated_at=session.updated_at,
         closed_at=session.closed_at,
-        applied_seq=session.applied_seq,
         detail=_ENCODE(detail).encode(),
     )
 
@@ -66,10 +66,10 @@ def from_row(row: SessionRow) -> Session:
     session.closed_at = row.closed_at
     session.closed_by = Closed(detail["closed_by"])
     session.terminate_cause = detail["terminate_cause"]
-    session.counters = Counters([(Sample(*first), Sample(*last)) for first, last in detail["runs"]])
+    runs = [(Sample(*first), Sample(*last)) for first, last in detail["runs"]]
+    session.counters = Counters(runs, Totals(*detail["base"]))
     upload, download = detail["ipv6_octets"]
     session.ipv6_octets = (upload, download)
-    session.applied_seq = row.applied_seq
     held = {int(kind): (bytes.fromhex(value), float(at)) for kind, (value, at) in detail["tracked"].items()}
     session.restore_tracked(held)
     return session

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from daemon.aaa import token
 from daemon.aaa.session import Report, Session, State
 from radius.codes import AcctStatus
 
@@ -57,6 +58,8 @@ class SessionTable:
     def __init__(self) -> None:
         self._by_key: dict[bytes, list[Session]] = {}
         self._by_uid: dict[int, Session] = {}
+        self._by_token: dict[int, Session] = {}
+        self._rebooted_at: dict[bytes, float] = {}
         self._by_place: dict[bytes, set[Session]] = {}
         self._counts: dict[tuple[str, str, State], int] = {}
         self._reboots = _Reboots()
@@ -88,6 +91,9 @@ class SessionTable:
         if session.uid in self._by_uid:
             return
         self._by_uid[session.uid] = session
+        uid = token.read(session.class_octets)
+        if uid is not None:
+            self._by_token[uid] = session
         self._by_key.setdefault(session.key, []).append(session)
         if session.closed_at is not None:
             self._closed_order.append(session)
@@ -98,17 +104,21 @@ class SessionTable:
     def knows(self, report: Report) -> bool:
         """Tell whether the session of a report must be in memory, if there is one at all.
 
-        False only for a packet so late that its session may have been forgotten here: ask the store first.
+        False where the session may have been forgotten here: ask the store first. A Start that is not late
+        makes a new session; an interim or stop of an unknown one may be of a session closed long ago.
         """
-        return report.at >= self.forgotten_before or self.find(report) is not None
+        if report.status == _START and report.at >= self.forgotten_before:
+            return True
+        return self.find(report) is not None
 
     def find(self, report: Report) -> Session | None:
         """Return the session that a report is about, None when it is about a new one."""
         candidates = self._by_key.get(report.key)
         if candidates is None:
-            moved = self._by_uid.get(report.uid) if report.uid is not None else None
-            same = moved is not None and moved.acct_session_id == report.acct_session_id
-            return moved if same else None
+            moved = self._by_token.get(report.uid) if report.uid is not None else None
+            if moved is None or moved.tenant != report.tenant:
+                return None
+            return moved if moved.acct_session_id == report.acct_session_id else None
         if report.uid is not None:
             for session in candidates:
                 if session.class_octets == report.class_octets:
@@ -129,8 +139,6 @@ class SessionTable:
                 effect = Effect.RECOVERED
         else:
             was_open = session.closed_at is None
-            if report.seq <= session.applied_seq:  # already in the row that was read at start
-                return Effect.REPEATED, session
             changed = session.fold(report, status == _START, status == _STOP)
             if was_open and session.closed_at is not None:
                 self._closed(session)
@@ -139,16 +147,24 @@ class SessionTable:
                 effect = Effect.LATE
             else:
                 effect = Effect.UPDATED if changed else Effect.REPEATED
+        if session.closed_at is None and self._rebooted_at:
+            self._close_if_rebooted(session, report)
+        if report.uid is not None and session.tenant == report.tenant:
+            self._by_token[report.uid] = session
         self.dirty.add(session)
         return effect, session
 
     def _open(self, report: Report) -> Session:
-        uid = report.uid
-        if uid is None or uid in self._by_uid:
-            uid = report.seq
-        session = Session(report, uid)
+        """Make a session; its number is that of the record that opened it, which no other session can have."""
+        session = Session(report, report.seq)
         self.add(session)
         return session
+
+    def _close_if_rebooted(self, session: Session, report: Report) -> None:
+        """Close a session whose packet was overtaken by its box's Accounting-On or -Off."""
+        at = self._rebooted_at.get(place(session.tenant, session.nas, session.box))
+        if at is not None and report.at < at and session.updated_at < at and session.close_by_reboot(at):
+            self._closed(session)
 
     def _closed(self, session: Session) -> None:
         key = place(session.tenant, session.nas, session.box)
@@ -168,7 +184,9 @@ class SessionTable:
     def reboot(self, reboot: Reboot) -> None:
         """Note that a box began or ended accounting; `close_some` does the work, off the request path."""
         self.folded_seq = max(self.folded_seq, reboot.seq)
-        sessions = self._by_place.get(place(reboot.tenant, reboot.nas, reboot.box))
+        where = place(reboot.tenant, reboot.nas, reboot.box)
+        self._rebooted_at[where] = max(reboot.at, self._rebooted_at.get(where, 0.0))
+        sessions = self._by_place.get(where)
         if sessions:
             self._reboots.waiting.append((reboot, iter(list(sessions))))
 
@@ -184,7 +202,7 @@ class SessionTable:
                 waiting.pop(0)
                 continue
             looked += 1
-            if session.close_by_reboot(reboot.at, reboot.seq):
+            if session.close_by_reboot(reboot.at):
                 self._closed(session)
                 self.dirty.add(session)
                 closed.append(session)
@@ -202,24 +220,27 @@ class SessionTable:
         return min((reboot.seq - 1 for reboot, _ in waiting), default=self.folded_seq)
 
     def forget(self, closed_before: float, most: int) -> int:
-        """Drop clean sessions not heard of since `closed_before` from memory; the store keeps them."""
+        """Drop clean closed sessions not heard of since `closed_before`; the store keeps them.
+
+        Looks at `most` of them, in turn; returns how many went.
+        """
         forgotten = 0
         for _ in range(min(most, len(self._closed_order))):
-            session = self._closed_order[0]
-            if session.heard_at >= closed_before:
-                break
-            self._closed_order.popleft()
-            if session in self.dirty:
+            session = self._closed_order.popleft()
+            if session.heard_at >= closed_before or session in self.dirty:
                 self._closed_order.append(session)
                 continue
             forgotten += 1
+            self.forgotten_before = max(self.forgotten_before, session.heard_at)
             del self._by_uid[session.uid]
+            uid = token.read(session.class_octets)
+            if uid is not None and self._by_token.get(uid) is session:
+                del self._by_token[uid]
             siblings = self._by_key[session.key]
             siblings.remove(session)
             if not siblings:
                 del self._by_key[session.key]
             self._count(session.tenant, session.nas, State.CLOSED, -1)
-        self.forgotten_before = max(self.forgotten_before, closed_before)
         return forgotten
 
 

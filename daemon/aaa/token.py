@@ -38,7 +38,8 @@ def read(value: bytes | None) -> int | None:
     """Return the session number in a Class value of ours, None for anybody else's."""
     if value is None or len(value) != _SIZE or value[:2] != _MARK:
         return None
-    return int.from_bytes(value[2:10], "big")
+    uid = int.from_bytes(value[2:10], "big")
+    return uid if uid < 1 << 63 else None
 
 
 def belongs(value: bytes, subscriber: str) -> bool:

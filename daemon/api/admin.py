@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -11,7 +10,7 @@ from daemon.aaa import explain
 from daemon.aaa.session import Session, State
 from daemon.aaa.session_codec import framed_ip, from_row
 from daemon.api import views
-from daemon.api.listing import page
+from daemon.api.listing import page, sliced
 from daemon.api.models import (
     CandidateView,
     DecisionView,
@@ -30,8 +29,7 @@ from daemon.sync.load import LoadRequest
 from radius.line import canonical_mac
 
 _Limit = Annotated[int, Query(ge=1, le=10_000)]
-_Offset = Annotated[int, Query(ge=0)]
-_SLICE = 2000
+_Offset = Annotated[int, Query(ge=0, le=100_000)]
 
 
 def admin_router(services: Services) -> APIRouter:
@@ -81,9 +79,9 @@ def _add_data(router: APIRouter, services: Services) -> None:
 
 
 def _add_subscribers(router: APIRouter, services: Services) -> None:
-    def online() -> dict[tuple[str, str], int]:
+    async def online() -> dict[tuple[str, str], int]:
         counts: dict[tuple[str, str], int] = {}
-        for session in services.sessions.snapshot():
+        async for session in sliced(services.sessions.snapshot()):
             if session.state is State.ACTIVE and session.subscriber:
                 key = (session.tenant, session.subscriber)
                 counts[key] = counts.get(key, 0) + 1
@@ -97,7 +95,7 @@ def _add_subscribers(router: APIRouter, services: Services) -> None:
         limit: _Limit = 100,
         offset: _Offset = 0,
     ) -> Page[SubscriberView]:
-        live = online()
+        live = await online()
         everybody = [
             each for tenant in services.index.tenants.values() for each in tenant.subscribers.values()
         ]
@@ -114,12 +112,12 @@ def _add_subscribers(router: APIRouter, services: Services) -> None:
 
         return await page(everybody, wanted, view, limit=limit, offset=offset)
 
-    @router.get("/subscribers/{name}")
+    @router.get("/subscribers/{name:path}")
     async def subscriber(name: str) -> SubscriberView:
         for tenant in services.index.tenants.values():
             found = tenant.subscribers.get(name) or tenant.usernames.get(name.encode())
             if found is not None:
-                return views.subscriber_view(found, online().get((found.tenant, found.id), 0))
+                return views.subscriber_view(found, (await online()).get((found.tenant, found.id), 0))
         raise HTTPException(404, f"no subscriber has the id or user name {name}")
 
 
@@ -143,7 +141,7 @@ def _add_nas(router: APIRouter, services: Services) -> None:
         every = all_views()
         return Page(items=every[offset : offset + limit], count=len(every), limit=limit, offset=offset)
 
-    @router.get("/nas/{name}")
+    @router.get("/nas/{name:path}")
     async def nas(name: str) -> NasView:
         for each in all_views():
             if each.id == name:
@@ -188,17 +186,15 @@ def _add_sessions(router: APIRouter, services: Services) -> None:
         rows = await session_rows.search_closed(services.engine, search)
         return [from_row(row) for row in rows if services.sessions.find_uid(row.uid) is None]
 
-    @router.get("/sessions/{name}")
+    @router.get("/sessions/{name:path}")
     async def session(name: str) -> SessionView:
         octets = name.encode()
         newest: Session | None = None
-        for i, each in enumerate(services.sessions.snapshot()):
+        async for each in sliced(services.sessions.snapshot()):
             if str(each.uid) == name:
                 return views.session_view(each)
             if each.acct_session_id == octets and (newest is None or each.started_at > newest.started_at):
                 newest = each
-            if i % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
         if newest is not None:
             return views.session_view(newest)
         rows = await session_rows.find_by_acct_session_id(services.engine, octets)
@@ -211,21 +207,19 @@ def _add_decisions(router: APIRouter, services: Services) -> None:
     @router.get("/decisions")
     async def decisions(subject: str, limit: Annotated[int, Query(ge=1, le=1000)] = 5) -> Page[DecisionView]:
         mac = canonical_mac(subject)
-        wanted = _user_of_address(services, subject) or subject
+        wanted = await _user_of_address(services, subject) or subject
         items: list[DecisionView] = []
-        for i, decision in enumerate(services.trace.newest_first()):
+        async for decision in sliced(services.trace.newest_first()):
             if explain.matches(decision, wanted, mac):
                 items.append(views.decision_view(decision, services.dictionary))
                 if len(items) == limit:
                     break
-            if i % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
         return Page(items=items, count=len(items), limit=limit, offset=0)
 
 
-def _user_of_address(services: Services, subject: str) -> str | None:
+async def _user_of_address(services: Services, subject: str) -> str | None:
     """Return the user name behind an address that a live session has."""
-    for session in services.sessions.snapshot():
+    async for session in sliced(services.sessions.snapshot()):
         if session.state is State.ACTIVE and framed_ip(session) == subject:
             return session.username
     return None

@@ -137,7 +137,7 @@ class DecisionView(Model):
     method: str
     subscriber: str | None
     plan: str | None
-    session_uid: str | None
+    session_class: str | None = Field(description="the Class token of the session, hex")
     replica_generation: int
     steps: list[StepView]
     request: list[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from daemon.aaa import explain
+from daemon.aaa import explain, token
 from daemon.aaa.decision import Decision
 from daemon.aaa.nas import Candidate, Client
 from daemon.aaa.reasons import Deny
@@ -151,12 +151,18 @@ def decision_view(decision: Decision, dictionary: Dictionary) -> DecisionView:
         method=decision.method,
         subscriber=None if decision.subscriber is None else decision.subscriber.id,
         plan=None if decision.plan is None else decision.plan.id,
-        session_uid=str(decision.uid) if decision.uid else None,
+        session_class=_class_text(decision),
         replica_generation=decision.generation,
         steps=[StepView(step=s.step, result=s.result, detail=s.detail) for s in explain.steps(decision)],
         request=[attribute.text() for attribute in tree.decode(packet, dictionary)],
         reply=_reply_lines(decision, dictionary),
     )
+
+
+def _class_text(decision: Decision) -> str | None:
+    if not decision.uid or decision.subscriber is None:
+        return None
+    return token.class_attribute(decision.uid, token.subscriber_check(decision.subscriber.id))[2:].hex()
 
 
 def _meaning(decision: Decision) -> str:

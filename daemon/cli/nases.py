@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -46,7 +47,7 @@ def show_command(context: click.Context, name: str, output: str) -> None:
 
     Example: dotmac-edge nas show lab
     """
-    show_one(ask(context, "GET", f"/api/v1/nas/{name}"), output)
+    show_one(ask(context, "GET", f"/api/v1/nas/{quote(name, safe='')}"), output)
 
 
 @group.command()

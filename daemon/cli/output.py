@@ -102,5 +102,9 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(item) for item in value)
-    # Names come from strangers: what could steer a terminal is escaped.
-    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in str(value))
+    return escaped(str(value))
+
+
+def escaped(text: str) -> str:
+    """Return text with everything that could steer a terminal escaped: names come from strangers."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)

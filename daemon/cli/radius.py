@@ -123,7 +123,8 @@ def auth(
 @click.option(
     "--terminate-cause",
     type=click.Choice(list(_CAUSES)),
-    help="Why the session ended.",
+    metavar="CAUSE",
+    help="Why the session ended, such as user-request; another word gets the list.",
 )
 @nas_options
 @server_options

@@ -22,6 +22,7 @@ def run(context: click.Context, quiet: bool) -> None:
     loaded = load_settings(context)
     from config.errors import ConfigError  # noqa: PLC0415
     from daemon import app  # noqa: PLC0415
+    from daemon.errors import DaemonError  # noqa: PLC0415
 
     def announce(_edge: app.Edge) -> None:
         if not quiet:
@@ -29,7 +30,7 @@ def run(context: click.Context, quiet: bool) -> None:
 
     try:
         well = app.run(loaded, announce)
-    except (OSError, ConfigError) as error:
+    except (OSError, ConfigError, DaemonError) as error:
         fail(f"cannot start: {error}")
     if not well:
         sys.exit(ExitCode.FAILURE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -65,7 +66,7 @@ def show_command(context: click.Context, name: str, output: str) -> None:
 
     Example: dotmac-edge session show 8100000a
     """
-    found = ask(context, "GET", f"/api/v1/sessions/{name}")
+    found = ask(context, "GET", f"/api/v1/sessions/{quote(name, safe='')}")
     if output == "table":
         for key in ("started_at", "updated_at", "closed_at"):
             found[key] = when(found[key]) or None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import click
 
 from daemon.cli.client import ask
@@ -50,4 +52,4 @@ def show_command(context: click.Context, name: str, output: str) -> None:
 
     Example: dotmac-edge subscriber show alice
     """
-    show_one(ask(context, "GET", f"/api/v1/subscribers/{name}"), output)
+    show_one(ask(context, "GET", f"/api/v1/subscribers/{quote(name, safe='')}"), output)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask
-from daemon.cli.output import Column, ExitCode, fail, output_option, show, show_one
+from daemon.cli.output import Column, ExitCode, escaped, fail, output_option, show, show_one
 from daemon.cli.times import when
 
 _MARKS = {"passed": "ok", "failed": "NO"}
@@ -39,7 +39,7 @@ def why(context: click.Context, subject: str, limit: int, output: str) -> None:
 
 def _print(decision: dict[str, Any]) -> None:
     click.echo(
-        f"{when(decision['at'])}  {decision['username'] or '(no user name)'} from {decision['nas']} "
+        f"{when(decision['at'])}  {escaped(decision['username']) or '(no user name)'} from {decision['nas']} "
         f"({decision['source']}): {decision['outcome'].upper()}, {decision['reason']}"
     )
     click.echo(f"  {decision['meaning']}")

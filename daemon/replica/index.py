@@ -70,6 +70,7 @@ class Index:
         ] = {}  # (version, prefix length) -> network -> NAS
         self._lengths: dict[int, list[int]] = {4: [], 6: []}
         self._found: dict[bytes, Nas | None] = {}
+        self._stale = False
 
     def put(self, record: Record) -> None:
         """Add or replace one record. Its tenant must be there, unless it is the tenant itself."""
@@ -88,7 +89,7 @@ class Index:
             tenant.plans[record.id] = record
         else:
             tenant.nases[record.id] = record
-            self._rebuild_networks()
+            self._nases_changed()
 
     def remove(self, kind: type[Record], tenant: str, key: str) -> None:
         """Forget one record; nothing happens where there is none."""
@@ -101,15 +102,20 @@ class Index:
         elif kind is Plan:
             index.plans.pop(key, None)
         elif kind is Nas and index.nases.pop(key, None) is not None:
-            self._rebuild_networks()
+            self._nases_changed()
         elif kind is Tenant:
             del self.tenants[tenant]
-            self._rebuild_networks()
+            self._nases_changed()
+
+    def _nases_changed(self) -> None:
+        """Forget what was looked up; the table is made again at the next look-up, once for many changes."""
+        self.nas_generation += 1
+        self._found = {}
+        self._stale = True
 
     def _rebuild_networks(self) -> None:
-        self.nas_generation += 1
+        self._stale = False
         self._networks = {}
-        self._found = {}
         for nas in self.nases():
             for network in nas.prefixes:
                 place = self._networks.setdefault((network.version, network.prefixlen), {})
@@ -130,6 +136,8 @@ class Index:
             return nas
 
     def _find_nas(self, address: bytes) -> Nas | None:
+        if self._stale:
+            self._rebuild_networks()
         size = len(address) * 8
         version = 4 if size == 32 else 6
         number = int.from_bytes(address, "big")

@@ -212,8 +212,11 @@ async def prune(connection: AsyncConnection, written_before: float, through_seq:
     """
     columns = select(JOURNAL.c.first_seq, JOURNAL.c.last_seq, JOURNAL.c.written_at)
     rows = (await connection.execute(columns.order_by(JOURNAL.c.first_seq).limit(_PAGE))).all()
+    newest = (await connection.execute(select(func.max(JOURNAL.c.first_seq)))).scalar()
     last = None
     for row in rows:
+        if row.first_seq == newest:
+            break  # it says which numbers are used up
         if row.written_at >= written_before or row.last_seq > through_seq:
             break
         last = row.first_seq

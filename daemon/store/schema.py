@@ -16,7 +16,7 @@ JOURNAL = Table(
     Column("records", LargeBinary, nullable=False),
 )
 
-# Sessions as of `applied_seq`; records of the journal after that are folded in again at start.
+# Sessions as they were when last written; the mark says from which journal record on to fold in again.
 SESSION = Table(
     "session",
     METADATA,
@@ -31,7 +31,6 @@ SESSION = Table(
     Column("started_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("closed_at", Float),
-    Column("applied_seq", BigInteger, nullable=False),
     Column("detail", LargeBinary, nullable=False),  # everything else, JSON
 )
 Index("session_by_acct_session_id", SESSION.c.acct_session_id)

@@ -47,7 +47,6 @@ class SessionRow(NamedTuple):
     started_at: float
     updated_at: float
     closed_at: float | None
-    applied_seq: int
     detail: bytes
 
 

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.errors import StoreUnavailable
@@ -113,8 +112,9 @@ class Writer:
             async with connection.begin():
                 for work in works:
                     await work.write(connection)
-        except (SQLAlchemyError, OSError) as reason:
-            self.last_error = str(getattr(reason, "orig", None) or reason).splitlines()[0]
+        except Exception as reason:  # noqa: BLE001 - one bad row, of whatever kind, must not end all writing
+            lines = str(getattr(reason, "orig", None) or reason).splitlines()
+            self.last_error = lines[0] if lines else type(reason).__name__
             self._observe(self._monotonic() - began, False)
             return StoreUnavailable(self.last_error)
         self.last_error = None

@@ -65,7 +65,7 @@ def _check_text(text: str, rate: Rate | None) -> None:
         raise Unencodable(parts.FILTER_ID.name, why, "accel-ppp wants the download first")
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="accel-ppp",
     renders=COMMON | {"rate", "ipv6_address_pool", "dns4", "dns6"},
     rendering=_render,

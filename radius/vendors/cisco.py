@@ -83,7 +83,7 @@ def _half_said(grant: Grant) -> tuple[str, ...]:
     return ("group",) if grant.group is not None and grant.vrf is None else ()
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="cisco",
     coa_port=1700,
     renders=COMMON

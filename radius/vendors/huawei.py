@@ -72,7 +72,7 @@ def _usage(packet: Packet) -> Usage:
     return read_with_ipv6(packet, IPV6_COUNTERS)
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="huawei",
     renders=COMMON
     | {

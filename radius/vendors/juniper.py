@@ -97,7 +97,7 @@ def _usage(packet: Packet) -> Usage:
     return read_with_ipv6(packet, IPV6_COUNTERS)
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="juniper",
     renders=COMMON
     | {

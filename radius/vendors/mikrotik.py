@@ -71,7 +71,7 @@ def _check_text(text: str, rate: Rate | None) -> None:
         raise Unencodable(RATE_LIMIT.name, why, "RouterOS wants the upload first")
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="mikrotik",
     renders=COMMON
     | {

@@ -119,7 +119,7 @@ def _sum(packet: Packet, kinds: tuple[int, int]) -> int | None:
     return sum(counters) if counters else None
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="nokia",
     renders=COMMON
     | {

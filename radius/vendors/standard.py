@@ -46,7 +46,7 @@ def _render(grant: Grant) -> Iterator[Rendered]:
     yield from attributes(grant)
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="standard",
     renders_rate=False,
     renders=RENDERS | {"dns4"},

@@ -28,7 +28,7 @@ def _render(grant: Grant) -> Iterator[Rendered]:
     yield from attributes(grant)
 
 
-PROFILE = Profile(
+PROFILE: Profile = Profile(
     name="wispr",
     renders=COMMON | RENDERS | {"rate", "committed", "dns4"},
     rendering=_render,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Network, ip_network
 from typing import Any, cast
@@ -104,8 +105,16 @@ class Stack:
         self.sessions = SessionTable()
         self.trace = Trace(1000, 1000)
         self.strangers: list[bytes] = []
+        self.faults: list[str] = []
         issued = token.Issued()
-        self.accounting = Accounting(self.index, issued, self.sessions, self.counts, Belief(300.0, 86_400.0))
+        self.accounting = Accounting(
+            self.index,
+            issued,
+            self.sessions,
+            self.counts,
+            Belief(300.0, 86_400.0),
+            lambda _code: self.faults.append(traceback.format_exc()),
+        )
         self.access = Access(
             self.index,
             Replies(600),
@@ -123,6 +132,7 @@ class Stack:
             self.counts,
             (lambda: self.now, lambda: self.at),
             lambda address, _code: self.strangers.append(address),
+            lambda _code: self.faults.append(traceback.format_exc()),
         )
         self.wires = {port: WireTwin() for port in Port}
         self.endpoints = {

@@ -11,12 +11,13 @@ from ipaddress import ip_network
 import pytest
 
 from daemon.aaa import explain, token
+from daemon.metrics import EdgeCollector, StoreCounts
 from daemon.replica.records import AccessMode, IdentitySource, Nas, Secret, SecretKind, Tenant
 from radius import exchange, mschap
 from radius.authenticator import Key
 from radius.codes import Attr, Code, Vendor
 from radius.hiding import reveal_salted
-from radius.packet import attribute, vendor_attribute
+from radius.packet import attribute, decode, vendor_attribute
 from tests.daemon.stack import Stack, clear, nas, subscriber
 
 ACCEPT, REJECT = Code.ACCESS_ACCEPT, Code.ACCESS_REJECT
@@ -451,3 +452,88 @@ def test_what_the_vendor_cannot_be_told_is_a_denial_that_says_so() -> None:
 def test_a_key_is_never_in_a_repr() -> None:
     assert "testing123" not in repr(Key(b"testing123")) + repr(nas()) + str(nas().secret)
     assert isinstance(nas(), Nas)
+
+
+# --- what reviews found ------------------------------------------------------------------------------
+
+
+def test_a_mac_as_user_name_must_be_the_one_that_calls() -> None:
+    stack = Stack()
+    twin = stack.nas()
+    name = "02:00:00:00:00:2a"
+    other = attribute(Attr.CALLING_STATION_ID, b"02-00-00-00-00-99")
+    same = attribute(Attr.CALLING_STATION_ID, b"02-00-00-00-00-2A")
+    refused, accepted = (twin.ask(twin.login(name, name, extra)) for extra in (other, same))
+    assert [each and each.code for each in (refused, accepted)] == [REJECT, ACCEPT]
+    assert stack.reasons()["mac-mismatch"] == 1
+
+
+def test_a_mac_does_not_replace_the_password_of_who_has_one() -> None:
+    stack = Stack(subscriber("both", "secret", macs=("02:00:00:00:00:2b",)))
+    twin = stack.nas()
+    name = "02:00:00:00:00:2b"
+    by_mac, by_password = twin.ask(twin.login(name, name)), twin.ask(twin.login(name, "secret"))
+    assert [each and each.code for each in (by_mac, by_password)] == [REJECT, ACCEPT]
+
+
+@pytest.mark.parametrize("user", ["bob", "mallory", "alice"])
+def test_an_mschap_reject_looks_the_same_whatever_the_reason(user: str) -> None:
+    twin = Stack().nas()
+    attributes, _ = exchange.mschap_v2(5, user.encode(), "builder", os.urandom(16), os.urandom(16))
+    reply = twin.ask(twin.request(attribute(1, user.encode()) + attributes))
+    assert reply is not None
+    assert reply.code == REJECT
+    assert [(vendor, kind) for vendor, kind, _ in reply.vendor_attributes()] == [(Vendor.MICROSOFT, 2)]
+
+
+def test_a_reply_that_cannot_be_made_costs_the_rest_of_the_batch_nothing() -> None:
+    stack = Stack(Tenant(id="demo", reject_message="x" * 200))
+    twin = stack.nas()
+    padding = b"".join(attribute(Attr.PROXY_STATE, bytes(253)) for _ in range(15)) + attribute(33, bytes(120))
+    long, good = twin.login("mallory", "x", padding), twin.login("alice", "wonderland")
+    batch = [(each.octets, twin.peer) for each in (long, good)]
+    replies = stack.conductor.handle(twin.auth, batch)
+    assert [octets[0] for octets, _ in replies] == [ACCEPT]
+    assert stack.reasons()["reply-too-long"] == 1
+    assert stack.faults == []
+
+
+def test_each_box_of_an_entry_rotates_at_its_own_time() -> None:
+    stack = Stack(nas(secret=clear("new-secret"), previous_secret=clear("testing123")))
+    for _ in range(2):
+        for address, secret in (("127.0.0.1", b"testing123"), ("127.0.0.2", b"new-secret")):
+            twin = stack.nas(address, secret)
+            assert twin.ask(twin.login("alice", "wonderland")) is not None
+            chap = attribute(1, b"alice") + exchange.chap(7, b"wonderland", os.urandom(16))
+            reply = twin.ask(twin.request(chap, message=False))
+            assert reply is not None, "signed with the secret that this box uses"
+
+
+def test_unknown_codes_are_one_sample_in_the_metrics() -> None:
+    stack = Stack()
+    twin = stack.nas()
+    for code in (99, 100, 101):
+        twin.send(bytes((code,)) + b"\x01\x00\x14" + bytes(16), twin.auth)
+    (requests, *_) = EdgeCollector(stack.counts, StoreCounts(), {}, {}).collect()
+    assert [(sample.labels["code"], sample.value) for sample in requests.samples] == [("other", 3)]
+
+
+def test_a_class_token_of_another_tenant_moves_nothing() -> None:
+    evil = replace(nas(), tenant="evil", id="theirs", prefixes=(ip_network("10.0.0.0/8"),))
+    stack = Stack(Tenant(id="evil"), evil)
+    twin = stack.nas()
+    accept = twin.ask(twin.login("alice", "wonderland"))
+    assert accept is not None
+    uid = token.read(accept.find(Attr.CLASS))
+    assert uid is not None
+    stop = twin.account(
+        attribute(40, b"\0\0\0\2") + attribute(44, b"1") + attribute(25, accept.find(25) or b"")
+    )
+    packet = decode(stop.octets)
+    theirs = stack.clients.find(bytes((10, 0, 0, 1)))
+    assert theirs is not None
+    assert stack.accounting._subscriber(packet, theirs) == ""
+
+
+def test_a_class_whose_number_no_database_could_hold_is_not_ours() -> None:
+    assert token.read(b"\xd3\x01" + b"\xff" * 8 + b"abcd") is None

@@ -148,6 +148,25 @@ def test_pruning_stops_at_what_is_young_or_not_applied(store: Store) -> None:
     asyncio.run(scenario())
 
 
+def test_an_idle_journal_never_forgets_which_numbers_are_used_up(store: Store) -> None:
+    async def scenario() -> None:
+        async with store.running():
+            client = Client(store, max_batch=10)
+            for number in range(30):
+                client.journal.append(record(number), number)
+            await store.writer.drain()
+
+            async def prune(connection: AsyncConnection) -> None:
+                await journal.prune(connection, time.time() + 60, 30)
+
+            for _ in range(3):
+                await store.writer.commit(prune)
+            assert [seq for seq, _ in await read_all(store)] == list(range(21, 31))
+            assert await journal.read_last_seq(store.engine) == 30
+
+    asyncio.run(scenario())
+
+
 def test_the_migrations_make_exactly_the_tables_of_the_schema(store: Store) -> None:
     async def scenario() -> None:
         async with store.running(), store.engine.connect() as connection:

@@ -33,7 +33,6 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Float, nullable=False),
         sa.Column("updated_at", sa.Float, nullable=False),
         sa.Column("closed_at", sa.Float),
-        sa.Column("applied_seq", sa.BigInteger, nullable=False),
         sa.Column("detail", sa.LargeBinary, nullable=False),
     )
     op.create_index("session_by_acct_session_id", "session", ["acct_session_id"])
