@@ -26,6 +26,9 @@ state_dir = "{state}"
 auth_listen = ["127.0.0.1:{auth_port}"]
 acct_listen = ["127.0.0.1:{acct_port}"]
 
+[accounting]
+clock_skew_s = 3600  # the load generator's sessions live for minutes of simulated time
+
 [api]
 listen = "127.0.0.1:{api_port}"
 admin_socket = "{state}/admin.sock"

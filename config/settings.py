@@ -247,7 +247,7 @@ class Accounting(Section):
         json_schema_extra=_restart(),
     )
     session_flush_s: float = Field(
-        default=5.0,
+        default=10.0,
         ge=0.1,
         le=60,
         allow_inf_nan=False,

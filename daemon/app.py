@@ -48,7 +48,7 @@ from daemon.notify import Notifier, watchdog_interval_s
 from daemon.replica.codec import export
 from daemon.replica.index import Index
 from daemon.replica.store import Unreadable, restore
-from daemon.store.engine import open_engine
+from daemon.store.engine import checkpoint, open_engine
 from daemon.store.journal import Journal, Record, read_last_seq
 from daemon.store.migrate import migrate
 from daemon.store.seal import Sealer, load_or_create_key, parse_key
@@ -193,6 +193,7 @@ class Edge:
         self._clients.turn()
         folded = await self._keeper.restore(self._clients, self._remember)
         self._supervisor.start("sessions", self._keeper.run)
+        self._supervisor.start("checkpoint", self._checkpoint)
         self._serve_api()
         _settle_collector()
         for endpoint in self._endpoints:
@@ -208,6 +209,13 @@ class Edge:
             records_folded=folded,
             **self._index.count(),
         )
+
+    async def _checkpoint(self) -> None:
+        """Keep the database's log short, every second."""
+        pages = self._loaded.settings.store.wal_checkpoint_pages
+        while True:
+            await self._clock.sleep(1.0)
+            await asyncio.to_thread(checkpoint, self._state_dir / "edge.db", pages)
 
     def _take_state_dir(self) -> None:
         """Hold the state directory for this process; the kernel lets go of it however we end."""

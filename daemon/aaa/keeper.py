@@ -20,13 +20,12 @@ from daemon.aaa.sessions import SessionTable
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.store import journal, session_rows
-from daemon.store.engine import checkpoint
 from daemon.store.session_rows import APPLIED_SEQ
 from daemon.store.writer import Writer
 from radius import vendors
 from radius.packet import decode
 
-_SLICE = 500
+_SLICE = 100  # rows in one transaction: an acknowledgement waits for no more than these
 _PRUNE_EVERY_S = 60.0
 _REPEATS_S = 30.0  # a NAS gives up well before that
 _REPEATS_MOST = 100_000
@@ -109,8 +108,6 @@ class Keeper:
                     await self._prune()
             except StoreUnavailable:
                 continue  # the writer has counted it; the rows stay dirty
-            async with self._engine.connect() as connection:
-                await checkpoint(connection)
 
     async def _close_rebooted(self) -> None:
         while self._sessions.rebooting:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+_BACKSTOP = 8
 
 
 def open_engine(path: Path, *, busy_timeout_s: float, wal_checkpoint_pages: int) -> AsyncEngine:
@@ -28,7 +32,7 @@ def open_engine(path: Path, *, busy_timeout_s: float, wal_checkpoint_pages: int)
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
-            f"wal_autocheckpoint={wal_checkpoint_pages}",
+            f"wal_autocheckpoint={_BACKSTOP * wal_checkpoint_pages}",  # `checkpoint` below comes first
             "temp_store=MEMORY",
             "cache_size=-65536",
             "foreign_keys=ON",
@@ -46,6 +50,17 @@ def open_engine(path: Path, *, busy_timeout_s: float, wal_checkpoint_pages: int)
     return engine
 
 
-async def checkpoint(connection: AsyncConnection) -> None:
-    """Move what is in the write-ahead log into the database file without making a writer wait."""
-    await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+def checkpoint(path: Path, restart_above_pages: int) -> bool:
+    """Move the write-ahead log into the database file, beside the writer; False where that was not possible now.
+
+    Blocks, so call it in a thread. A log that is longer than `restart_above_pages` is begun anew, for which the
+    writer waits a moment; without that, a busy writer would make it grow for ever.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+            _, in_log, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if in_log > restart_above_pages:
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+    except sqlite3.Error:  # locked or full; the next one will do
+        return False
+    return True
