@@ -12,8 +12,7 @@ import fcntl
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,48 +24,34 @@ from config.reload import diff
 from config.secrets import resolve
 from config.settings import Settings
 from daemon import logs
-from daemon.aaa import token
-from daemon.aaa.access import Access
-from daemon.aaa.accounting import Accounting, Pending, reply_to
-from daemon.aaa.authorize import Replies
-from daemon.aaa.conductor import Answer, Conductor
-from daemon.aaa.endpoint import Endpoint, Port
-from daemon.aaa.keeper import Keeper, Retention
-from daemon.aaa.nas import Clients
+from daemon.aaa.assembly import Options, RequestPath
+from daemon.aaa.endpoint import Port
+from daemon.aaa.keeper import Retention
 from daemon.aaa.report import Belief
-from daemon.aaa.sessions import SessionTable
-from daemon.aaa.trace import Trace
 from daemon.api.application import admin_app, health_app
 from daemon.api.gauges import registry
-from daemon.api.models import LoadView, ReloadView, StatusView
+from daemon.api.models import ReloadView, StatusView
 from daemon.api.server import ApiServer, listen_tcp, listen_unix
 from daemon.api.services import Services
 from daemon.clock import Clock, SystemClock
 from daemon.errors import StoreUnavailable
 from daemon.metrics import RequestCounts, StoreCounts
 from daemon.notify import Notifier, watchdog_interval_s
-from daemon.replica.codec import export
 from daemon.replica.index import Index
 from daemon.replica.store import Unreadable, restore
 from daemon.store.engine import checkpoint, open_engine
-from daemon.store.journal import Journal, Record, read_last_seq
 from daemon.store.migrate import migrate
 from daemon.store.seal import Sealer, load_or_create_key, parse_key
-from daemon.store.session_rows import APPLIED_SEQ, read_mark
 from daemon.store.writer import Writer
 from daemon.supervise import Supervisor
 from daemon.sync.apply import Apply
-from daemon.sync.load import DataLoader, LoadRequest
-from daemon.sync.problems import DataInvalid
+from daemon.sync.load import Changed, DataLoader, LoadRequest
 from daemon.sync.records import KINDS
 from daemon.sync.schema import schema
-from radius.authenticator import request_is_authentic
 from radius.dictionary import shipped
-from radius.duplicates import Duplicates
-from radius.packet import decode
-from radius.udp import BatchSocket, source_octets
 
 _STOP_S = 10.0
+_DAY_S = 86_400.0
 
 
 class Edge:
@@ -95,72 +80,24 @@ class Edge:
             wal_checkpoint_pages=settings.store.wal_checkpoint_pages,
         )
         self._writer = Writer(self._engine, clock.monotonic, self._store_counts.observe)
-        self._supervisor = Supervisor(clock, self._task_event)
+        self._supervisor = Supervisor(clock, lambda event, /, **fields: self._log.error(event, **fields))
         self._notifier = Notifier.from_environ(environ)
         self._stop = asyncio.Event()
-        self._build_aaa(settings)
+        self._aaa = RequestPath(
+            self._index,
+            self._engine,
+            self._writer,
+            clock,
+            self._requests,
+            _aaa_options(settings),
+            self._on_stranger,
+            self._on_fault,
+        )
         self._build_data(settings)
-        self._endpoints: list[Endpoint] = []
         self._servers: list[ApiServer] = []
         self._lock: BinaryIO | None = None
         self._name = settings.edge.name
         self._current = settings
-
-    def _build_aaa(self, settings: Settings) -> None:
-        clock, accounting = self._clock, settings.accounting
-        self._clients = Clients(self._index)
-        self._sessions = SessionTable()
-        self._trace = Trace(settings.radius.trace_permits, settings.radius.trace_denials)
-        issued = token.Issued()
-        belief = Belief(accounting.clock_skew_s, accounting.max_delay_s)
-        self._accounting = Accounting(
-            self._index, issued, self._sessions, self._requests, belief, self._on_fault
-        )
-        self._journal: Journal[Pending] = Journal(
-            self._writer,
-            clock.wall,
-            self._accounting.on_durable,
-            self._accounting.on_lost,
-            max_batch=accounting.max_batch_records,
-            max_pending=accounting.max_pending_records,
-        )
-        self._accounting.journal = self._journal
-        self._hashes = ThreadPoolExecutor(settings.radius.hash_workers, "password-hash")
-        self._access = Access(
-            self._index,
-            Replies(accounting.default_interim_s),
-            issued,
-            self._trace,
-            self._requests,
-            self._hashes,
-            numbers=token.numbers(clock.wall()),
-            max_pending_hashes=settings.radius.max_pending_hashes,
-            reject_delay_s=settings.radius.reject_delay_s,
-        )
-        answers: dict[Port, Answer] = {Port.AUTH: self._access, Port.ACCT: self._accounting}
-        self._conductor = Conductor(
-            self._clients,
-            answers,
-            self._requests,
-            (clock.monotonic, clock.wall),
-            self._on_stranger,
-            self._on_fault,
-        )
-        day = 86_400.0
-        retention = Retention(
-            memory_s=accounting.closed_memory_s,
-            closed_s=accounting.closed_keep_days * day,
-            journal_s=accounting.journal_keep_days * day,
-        )
-        self._keeper = Keeper(
-            self._engine,
-            self._writer,
-            self._sessions,
-            self._accounting,
-            clock,
-            retention,
-            accounting.session_flush_s,
-        )
 
     def _build_data(self, settings: Settings) -> None:
         reference = settings.secrets.sealing_key
@@ -186,18 +123,15 @@ class Edge:
         self._unreadable = await restore(self._engine, self._index, self._seal)
         for each in self._unreadable:
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
-        mark = await read_mark(self._engine, APPLIED_SEQ)
-        self._journal.last_seq = max(await read_last_seq(self._engine), int(mark or 0))
         await self._load_files(self._loaded.data_files)
-        self._bind()
-        self._clients.turn()
-        folded = await self._keeper.restore(self._clients, self._remember)
-        self._supervisor.start("sessions", self._keeper.run)
+        self._aaa.listen(Port.AUTH, self._loaded.settings.radius.auth_addresses)
+        self._aaa.listen(Port.ACCT, self._loaded.settings.radius.acct_addresses)
+        folded = await self._aaa.restore()
+        self._supervisor.start("sessions", self._aaa.keeper.run)
         self._supervisor.start("checkpoint", self._checkpoint)
         self._serve_api()
         _settle_collector()
-        for endpoint in self._endpoints:
-            endpoint.start()
+        self._aaa.start()
         self._ready = True
         self._notifier.ready()
         interval = watchdog_interval_s(self._environ)
@@ -205,7 +139,7 @@ class Edge:
             self._supervisor.start("watchdog", lambda: self._watchdog(interval))
         self._log.info(
             "ready",
-            sessions=len(self._sessions),
+            sessions=len(self._aaa.sessions),
             records_folded=folded,
             **self._index.count(),
         )
@@ -227,48 +161,30 @@ class Edge:
             raise OSError(f"{self._state_dir}: another daemon is running on this state directory") from None
         self._lock = lock
 
-    def _bind(self) -> None:
-        settings = self._loaded.settings
-        for port, addresses in (
-            (Port.AUTH, settings.radius.auth_addresses),
-            (Port.ACCT, settings.radius.acct_addresses),
-        ):
-            for host, number in addresses:
-                sock = BatchSocket(host, number, settings.radius.receive_buffer_octets)
-                self._endpoints.append(
-                    Endpoint(
-                        port,
-                        sock,
-                        Duplicates(settings.radius.duplicate_window_s, self._clock.monotonic()),
-                        self._conductor.handle,
-                        lambda drop: self._requests.add(0, "unknown", "drop", drop),
-                    )
-                )
-
     def _serve_api(self) -> None:
         settings = self._loaded.settings
         services = Services(
             engine=self._engine,
             index=self._index,
-            clients=self._clients,
-            sessions=self._sessions,
-            trace=self._trace,
+            clients=self._aaa.clients,
+            sessions=self._aaa.sessions,
+            trace=self._aaa.trace,
             dictionary=self._dictionary,
             metrics=registry(
                 self._requests,
                 self._store_counts,
                 self._index,
-                self._sessions,
-                self._clients,
-                self._journal,
-                self._endpoints,
+                self._aaa.sessions,
+                self._aaa.clients,
+                self._aaa.journal,
+                self._aaa.endpoints,
                 self._clock,
             ),
             load=self.load,
             reload=self.reload,
             status=self.status,
-            export=self._export,
-            journal_records=self._journal_records,
+            export=self._loader.export,
+            journal_records=lambda: self._aaa.journal.last_seq,
         )
         group = settings.api.admin_group
         host, number = settings.api.address
@@ -287,42 +203,19 @@ class Edge:
         """Where the command line finds this daemon."""
         return admin_socket_of(self._loaded.settings)
 
-    async def _load_files(self, files: Iterable[Path]) -> None:
-        """Load the data files of the settings; what is wrong in them is said, and the last good data serve."""
-        self._file_problems = []
-        for file in files:
-            try:
-                octets = file.read_bytes()
-                await self._loader.load(LoadRequest(octets=octets, name=str(file)))
-            except (OSError, DataInvalid, StoreUnavailable) as error:
-                self._file_problems.append(f"{file.name}: not loaded")
-                self._log.error("data-file-refused", file=str(file), problems=str(error))
+    async def _load_files(self, files: Sequence[Path]) -> None:
+        refused = await self._loader.load_files(files)
+        self._file_problems = [f"{file.name}: not loaded" for file, _ in refused]
+        for file, error in refused:
+            self._log.error("data-file-refused", file=str(file), problems=str(error))
 
-    def _remember(self, record: Record) -> None:
-        """Know a record acknowledged just before a stop again, should its sender repeat it."""
-        client = self._clients.find(source_octets(record.peer))
-        if client is None:
-            return
-        packet = decode(record.octets)
-        signer = next((key for key in client.keys if request_is_authentic(packet, key)), client.keys[0])
-        reply = reply_to(packet, signer)
-        for endpoint in self._endpoints:
-            if endpoint.port is Port.ACCT:
-                endpoint.duplicates.keep(record.peer + record.octets[1:2], packet.authenticator, reply)
-
-    async def load(self, request: LoadRequest) -> LoadView:
+    async def load(self, request: LoadRequest) -> Changed:
         """Load data handed in over the API. Raises DataInvalid or StoreUnavailable."""
         done = await self._loader.load(request)
-        applied = done.applied
-        self._log.info("data-loaded", file=request.name, dry_run=request.dry_run, changed=applied.changed)
-        return LoadView(
-            added=applied.added,
-            changed=applied.changed,
-            unchanged=applied.unchanged,
-            removed=applied.removed,
-            warnings=[str(warning) for warning in done.warnings],
-            dry_run=request.dry_run,
+        self._log.info(
+            "data-loaded", file=request.name, dry_run=request.dry_run, changed=done.applied.changed
         )
+        return done
 
     async def reload(self) -> ReloadView:
         """Read the settings again; what can change live does, the rest is named. Raises ConfigInvalid."""
@@ -333,8 +226,10 @@ class Edge:
         settings = fresh.settings
         logs.setup(settings.log.level, settings.log.format)
         self._name = settings.edge.name
-        self._access.reject_delay_s = settings.radius.reject_delay_s
-        self._accounting.belief = Belief(settings.accounting.clock_skew_s, settings.accounting.max_delay_s)
+        self._aaa.access.reject_delay_s = settings.radius.reject_delay_s
+        self._aaa.accounting.belief = Belief(
+            settings.accounting.clock_skew_s, settings.accounting.max_delay_s
+        )
         try:
             await self._load_files(fresh.data_files)
         finally:
@@ -346,12 +241,12 @@ class Edge:
     def status(self) -> StatusView:
         """Return the daemon at a glance."""
         degraded = list(self._file_problems)
-        if self._accounting.failing is not None:
-            degraded.append(f"accounting is not acknowledged: {self._accounting.failing}")
+        if self._aaa.accounting.failing is not None:
+            degraded.append(f"accounting is not acknowledged: {self._aaa.accounting.failing}")
         if self._unreadable:
             degraded.append(f"{len(self._unreadable)} stored objects cannot be read")
         live: dict[str, int] = {}
-        for (_, _, state), count in self._sessions.counts().items():
+        for (_, _, state), count in self._aaa.sessions.counts().items():
             live[state] = live.get(state, 0) + count
         return StatusView(
             version=version("dotmac-edge"),
@@ -362,24 +257,13 @@ class Edge:
             replica=self._index.count(),
             replica_changed_at=self._index.loaded_at,
             sessions=live,
-            journal_last_seq=self._journal.last_seq,
-            journal_pending=self._journal.pending,
+            journal_last_seq=self._aaa.journal.last_seq,
+            journal_pending=self._aaa.journal.pending,
             tasks=[
                 {"name": each.name, "state": str(each.state), "error": each.error or ""}
                 for each in self._supervisor.status()
             ],
         )
-
-    async def _export(self, secrets: bool) -> list[dict[str, object]]:
-        out: list[dict[str, object]] = []
-        for i, record in enumerate(list(self._index.records())):
-            out.append(export(record, secrets=secrets))
-            if i % 500 == 499:
-                await asyncio.sleep(0)
-        return out
-
-    async def _journal_records(self) -> int:
-        return self._journal.last_seq
 
     def _on_stranger(self, address: bytes, code: int) -> None:
         passed = self._strangers.allow("unknown-nas", self._clock.monotonic())
@@ -393,9 +277,6 @@ class Edge:
         passed = self._strangers.allow("fault", self._clock.monotonic())
         if passed is not None:
             self._log.exception("request-fault", code=code, suppressed=passed)
-
-    def _task_event(self, event: str, /, **fields: object) -> None:
-        self._log.error(event, **fields)
 
     async def _watchdog(self, interval_s: float) -> None:
         """Tell systemd that we are well: the loop turns and the writer is not stuck."""
@@ -411,10 +292,10 @@ class Edge:
 
     async def run(self) -> bool:
         """Serve until asked to stop; False when a part that cannot be done without has failed."""
-        loop = asyncio.get_running_loop()
+        loop, spawn = asyncio.get_running_loop(), self._supervisor.spawn
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        loop.add_signal_handler(signal.SIGHUP, lambda: spawn(self._reload_logged(), "reload"))
         stopped = asyncio.ensure_future(self._stop.wait())  # noqa: TID251 - awaited below
         failed = asyncio.ensure_future(self._supervisor.wait_failed())  # noqa: TID251
         await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
@@ -422,9 +303,6 @@ class Edge:
         for waiting in (stopped, failed):
             waiting.cancel()
         return well
-
-    def _reload_on_signal(self) -> None:
-        self._supervisor.spawn(self._reload_logged(), "reload")
 
     async def _reload_logged(self) -> None:
         try:
@@ -436,18 +314,15 @@ class Edge:
         """Take nothing more, finish what is under way, make everything durable, close."""
         self._notifier.stopping()
         self._ready = False
-        for endpoint in self._endpoints:
-            endpoint.stop()
+        self._aaa.stop()
         with contextlib.suppress(TimeoutError, StoreUnavailable):  # a disk that refuses shall not keep us
             async with asyncio.timeout(_STOP_S):
                 await self._writer.drain()
-                await self._keeper.flush()
+                await self._aaa.keeper.flush()
         for server in self._servers:
             server.stop()
         await self._supervisor.stop(5.0)
-        for endpoint in self._endpoints:
-            endpoint.close()
-        self._hashes.shutdown(wait=False, cancel_futures=True)
+        self._aaa.close()
         await self._engine.dispose()
         if self._servers:
             with contextlib.suppress(OSError):
@@ -461,6 +336,29 @@ def admin_socket_of(settings: Settings) -> Path:
     return settings.api.admin_socket or Path(settings.edge.state_dir) / "admin.sock"
 
 
+def _aaa_options(settings: Settings) -> Options:
+    radius, accounting = settings.radius, settings.accounting
+    return Options(
+        belief=Belief(accounting.clock_skew_s, accounting.max_delay_s),
+        retention=Retention(
+            memory_s=accounting.closed_memory_s,
+            closed_s=accounting.closed_keep_days * _DAY_S,
+            journal_s=accounting.journal_keep_days * _DAY_S,
+        ),
+        trace_permits=radius.trace_permits,
+        trace_denials=radius.trace_denials,
+        hash_workers=radius.hash_workers,
+        max_pending_hashes=radius.max_pending_hashes,
+        reject_delay_s=radius.reject_delay_s,
+        duplicate_window_s=radius.duplicate_window_s,
+        receive_buffer_octets=radius.receive_buffer_octets,
+        max_batch_records=accounting.max_batch_records,
+        max_pending_records=accounting.max_pending_records,
+        session_flush_s=accounting.session_flush_s,
+        default_interim_s=accounting.default_interim_s,
+    )
+
+
 def _settle_collector() -> None:
     """Keep the garbage collector off the replica, and rare: what requests make is freed by reference count.
 
@@ -468,7 +366,7 @@ def _settle_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(10_000, 1000, 1000)
 
 
 def data_schemas() -> dict[str, dict[str, object]]:

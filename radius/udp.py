@@ -89,6 +89,7 @@ class BatchSocket:
         """Bind; raises OSError where the address is taken or not ours."""
         address = ip_address(host)
         self.family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        self.ipv4 = address.version == 4
         self._name_size = 16 if address.version == 4 else 28
         self._control_size = (32 if address.version == 4 else 40) if address.is_unspecified else 0
         self._socket = socket.socket(self.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

@@ -16,7 +16,7 @@ PACKAGES = ("radius", "config", "daemon")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST_MODULE = 400
 # The composition root reads from top to bottom: every part is built, started and stopped there, and nowhere else.
-LONGER = {"daemon/app.py": 460}
+LONGER: dict[str, int] = {}
 TEXTS = (".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".c", ".service", ".conf", "")
 # Absolute paths of somebody's machine have no place in a tree that others clone.
 FOREIGN = re.compile(r"(?<![\w.}])/(?:work|home|Users)/\w")

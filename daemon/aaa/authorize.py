@@ -120,7 +120,7 @@ class Replies:
     def __init__(self, default_interim_s: int) -> None:
         self.default_interim_s = default_interim_s
         self._generation = -1
-        self._kept: dict[tuple[str, str, str, str, Access], Prepared | Unencodable] = {}
+        self._kept: dict[tuple[str, str, str, str, bool], Prepared | Unencodable] = {}
 
     def turn(self, generation: int) -> None:
         """Forget everything if the data changed; to be called once in each batch."""
@@ -139,7 +139,7 @@ class Replies:
     ) -> Prepared | Unencodable:
         """Return the reply of that subscriber now; Unencodable is a value here: the login is denied."""
         personal = subscriber.personal
-        key = (subscriber.tenant, plan.id, nas.id, subscriber.id if personal else "", access)
+        key = (subscriber.tenant, plan.id, nas.id, subscriber.id if personal else "", access is Access.PPP)
         found = self._kept.get(key)
         if found is not None:
             return found

@@ -64,8 +64,9 @@ class Conductor:
         answer.turn()
         find_client, find_duplicate, reply_to = clients.find, duplicates.find, answer.answer
         replies: list[Datagram] = []
+        ipv4 = endpoint.socket.ipv4
         for octets, peer in datagrams:
-            client = find_client(source_octets(peer))
+            client = find_client(peer[4:8] if ipv4 else peer[8:24])
             if client is None:
                 self._stranger(octets, peer, at)
                 continue

@@ -19,7 +19,10 @@ def find(packet: Packet, client: Client) -> tuple[Subscriber | None, IdentitySou
     """
     spoke: IdentitySource | None = None
     for source in client.nas.identities:
-        known, subscriber = _BY_SOURCE[source](packet, client)
+        if source is IdentitySource.USERNAME:  # the usual one, without the look-up of an enum
+            known, subscriber = _by_username(packet, client)
+        else:
+            known, subscriber = _BY_SOURCE[source](packet, client)
         if subscriber is not None:
             return subscriber, source
         if known and spoke is None:

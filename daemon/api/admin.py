@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -55,7 +56,7 @@ def _add_daemon(router: APIRouter, services: Services) -> None:
 
     @router.get("/journal/count")
     async def journal_count() -> dict[str, int]:
-        return {"records": await services.journal_records()}
+        return {"records": services.journal_records()}
 
 
 def _add_data(router: APIRouter, services: Services) -> None:
@@ -68,9 +69,10 @@ def _add_data(router: APIRouter, services: Services) -> None:
         dry_run: bool = False,
     ) -> LoadView:
         octets = await request.body()
-        return await services.load(
-            LoadRequest(octets=octets, name=name, tenant=tenant, replace=replace, dry_run=dry_run)
-        )
+        wanted = LoadRequest(octets=octets, name=name, tenant=tenant, replace=replace, dry_run=dry_run)
+        done = await services.load(wanted)
+        warnings = [str(warning) for warning in done.warnings]
+        return LoadView(**asdict(done.applied), warnings=warnings, dry_run=dry_run)
 
     @router.get("/data")
     async def export(secrets: bool = False) -> Page[dict[str, object]]:

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from daemon.aaa.nas import Clients
 from daemon.aaa.sessions import SessionTable
 from daemon.aaa.trace import Trace
-from daemon.api.models import LoadView, ReloadView, StatusView
+from daemon.api.models import ReloadView, StatusView
 from daemon.replica.index import Index
-from daemon.sync.load import LoadRequest
+from daemon.sync.load import Changed, LoadRequest
 from radius.dictionary import Dictionary
 
 
@@ -28,8 +28,8 @@ class Services:
     trace: Trace
     dictionary: Dictionary
     metrics: CollectorRegistry
-    load: Callable[[LoadRequest], Awaitable[LoadView]]
+    load: Callable[[LoadRequest], Awaitable[Changed]]
     reload: Callable[[], Awaitable[ReloadView]]
     status: Callable[[], StatusView]
     export: Callable[[bool], Awaitable[list[dict[str, object]]]]
-    journal_records: Callable[[], Awaitable[int]]
+    journal_records: Callable[[], int]

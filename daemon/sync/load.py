@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from daemon.aaa.authorize import grant, render
+from daemon.errors import StoreUnavailable
+from daemon.replica.codec import Json, export
 from daemon.replica.index import Index
 from daemon.replica.records import AccessMode, Nas, Plan, Subscriber
 from daemon.sync.apply import Applied, Apply
@@ -16,6 +20,8 @@ from radius import vendors
 from radius.dictionary import Dictionary
 from radius.errors import Unencodable
 from radius.grant import Access
+
+_SLICE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +40,7 @@ class LoadRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class Changed:
     """What a load changed, and what was allowed but odd."""
 
     applied: Applied
@@ -50,7 +56,7 @@ class DataLoader:
         self._dictionary = dictionary
         self._turn = asyncio.Lock()
 
-    async def load(self, request: LoadRequest) -> Loaded:
+    async def load(self, request: LoadRequest) -> Changed:
         """Validate and apply one file. Raises DataInvalid, then nothing changed; or StoreUnavailable."""
         async with self._turn:
             document = await asyncio.to_thread(read, request.octets, request.name)
@@ -68,7 +74,27 @@ class DataLoader:
             applied = await self._apply.load(
                 checked.records, replace=request.replace, dry_run=request.dry_run
             )
-            return Loaded(applied, checked.warnings)
+            return Changed(applied, checked.warnings)
+
+    async def load_files(self, files: Sequence[Path]) -> list[tuple[Path, Exception]]:
+        """Load files one after the other; return those that were refused, and why: their last good data serve."""
+        refused: list[tuple[Path, Exception]] = []
+        for file in files:
+            try:
+                octets = await asyncio.to_thread(file.read_bytes)
+                await self.load(LoadRequest(octets=octets, name=str(file)))
+            except (OSError, DataInvalid, StoreUnavailable) as error:
+                refused.append((file, error))
+        return refused
+
+    async def export(self, secrets: bool) -> list[dict[str, Json]]:
+        """Return every object as a data file has it, secrets only where asked."""
+        out: list[dict[str, Json]] = []
+        for i, record in enumerate(list(self._index.records())):
+            out.append(export(record, secrets=secrets))
+            if i % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+        return out
 
 
 def unrenderable(plan: Plan, nas: Nas) -> str | None:

@@ -24,6 +24,8 @@ def peer_of(address: str, port: int = 50_000) -> bytes:
 class WireTwin:
     """Stands in for the socket: keeps what is sent later."""
 
+    ipv4 = True
+
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, bytes]] = []
 
@@ -78,6 +80,7 @@ class NasTwin:
         """Hand a request in and return what is answered at once."""
         octets = request.octets if isinstance(request, Request) else request
         place = endpoint or (self.acct if octets[0:1] == b"\x04" else self.auth)
+        place.socket.ipv4 = len(self.peer) == 16
         return [reply for reply, _ in self.conductor.handle(place, [(octets, self.peer)])]
 
     def ask(self, request: Request, endpoint: Endpoint | None = None) -> Packet | None:
