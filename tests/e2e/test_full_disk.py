@@ -41,13 +41,12 @@ class SmallDisk:
 
 
 class SmallFiles:
-    """No file of the daemon may grow beyond the size that its write-ahead log has now."""
+    """The daemon may write into no file beyond its first page, so that not even a log begun anew has room."""
 
     def fill(self, daemon: Daemon) -> None:
         assert daemon.process is not None
-        log = daemon.directory / "state" / "edge.db-wal"
         _, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
 
     def free(self, daemon: Daemon) -> None:
         if daemon.process is None:
