@@ -63,7 +63,7 @@ class SessionTable:
         self._by_place: dict[bytes, set[Session]] = {}
         self._counts: dict[tuple[str, str, State], int] = {}
         self._reboots = _Reboots()
-        self._closed_order: deque[Session] = deque()
+        self._closed_order: deque[tuple[float, Session]] = deque()  # with when it was last heard of
         self.dirty: set[Session] = set()
         self.folded_seq = 0
         self.forgotten_before = 0.0  # sessions closed before this are only in the store
@@ -96,7 +96,7 @@ class SessionTable:
             self._by_token[uid] = session
         self._by_key.setdefault(session.key, []).append(session)
         if session.closed_at is not None:
-            self._closed_order.append(session)
+            self._closed_order.append((session.heard_at, session))
         else:
             self._by_place.setdefault(place(session.tenant, session.nas, session.box), set()).add(session)
         self._count(session.tenant, session.nas, session.state, 1)
@@ -173,7 +173,7 @@ class SessionTable:
             sessions.discard(session)
             if not sessions:
                 del self._by_place[key]
-        self._closed_order.append(session)
+        self._closed_order.append((session.heard_at, session))
         self._count(session.tenant, session.nas, State.ACTIVE, -1)
         self._count(session.tenant, session.nas, State.CLOSED, 1)
 
@@ -222,13 +222,16 @@ class SessionTable:
     def forget(self, closed_before: float, most: int) -> int:
         """Drop clean closed sessions not heard of since `closed_before`; the store keeps them.
 
-        Looks at `most` of them, in turn; returns how many went.
+        Looks at `most` of them, oldest first; one still heard of goes to the end. Returns how many went.
         """
         forgotten = 0
         for _ in range(min(most, len(self._closed_order))):
-            session = self._closed_order.popleft()
+            noted_at, session = self._closed_order[0]
+            if noted_at >= closed_before:
+                break  # and so were all behind it
+            self._closed_order.popleft()
             if session.heard_at >= closed_before or session in self.dirty:
-                self._closed_order.append(session)
+                self._closed_order.append((session.heard_at, session))
                 continue
             forgotten += 1
             self.forgotten_before = max(self.forgotten_before, session.heard_at)

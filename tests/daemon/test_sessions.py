@@ -262,3 +262,14 @@ def test_counts_by_state_stay_right(without: int) -> None:
     table = apply(*(report for report in reports if report.status != without))
     assert table.counts()[("demo", "lab", State.ACTIVE)] == 0
     assert table.counts()[("demo", "lab", State.CLOSED)] == 1
+
+
+def test_forgetting_goes_by_age_past_one_that_is_still_heard_of() -> None:
+    lines = [Line(session_id=b"%04d" % number, began=T0 + number) for number in range(300)]
+    table = apply(*(report for line in lines for report in (line.report(START, 0), line.report(STOP, 1))))
+    zombie = lines[0].report(INTERIM, 1, 1)
+    table.apply(zombie._replace(heard_at=T0 + 9000))
+    table.dirty.clear()
+    assert table.forget(T0, 100) == 0, "nothing is old enough, and nothing changes its place"
+    assert table.forget(T0 + 101, 1000) == 99
+    assert sorted(session.acct_session_id for session in table)[:2] == [b"0000", b"0100"]
