@@ -163,11 +163,7 @@ class Accounting:
         by_endpoint: dict[Endpoint, list[Datagram]] = {}
         counts = self._counts.requests
         for seq, pending in enumerate(batch, first_seq):
-            try:
-                effect = self.fold(seq, pending.record, pending.packet, pending.client.profile)
-            except Exception:  # noqa: BLE001 - it is on disk: acknowledged, whatever is wrong with the fold
-                effect = Drop.INTERNAL_ERROR
-                self._on_fault(_ACCOUNTING_REQUEST)
+            effect = self.fold(seq, pending.record, pending.packet, pending.client.profile)
             counts[(_ACCOUNTING_REQUEST, pending.client.label, "ack", effect)] += 1
             endpoint = pending.waiting.endpoint
             datagram = endpoint.finish(pending.waiting, reply_to(pending.packet, pending.signer))
@@ -185,7 +181,17 @@ class Accounting:
             self._counts.add(_ACCOUNTING_REQUEST, pending.client.label, "drop", Drop.STORE_UNAVAILABLE)
 
     def fold(self, seq: int, record: Record, packet: Packet, profile: VendorProfile) -> str:
-        """Fold one stored record into the sessions; return what it did, as a slug. Used again at start."""
+        """Fold one stored record into the sessions; return what it did, as a slug. Used again at start.
+
+        The record is on disk and stays so: a fault of ours in folding it stops neither its answer nor a start.
+        """
+        try:
+            return self._fold(seq, record, packet, profile)
+        except Exception:  # noqa: BLE001 - see above; it is counted and logged
+            self._on_fault(_ACCOUNTING_REQUEST)
+            return Drop.INTERNAL_ERROR
+
+    def _fold(self, seq: int, record: Record, packet: Packet, profile: VendorProfile) -> str:
         status = packet.find_int(_STATUS_TYPE)
         sessions = self._sessions
         if status in _OF_SESSIONS and _SESSION_ID in packet.spots:
