@@ -67,6 +67,7 @@ docs: setup
 
 bench: compile
 	$(BIN)/python bench/run.py --write
+	$(BIN)/python bench/storm.py --write
 
 clean:
 	rm -rf .venv build build.log var

@@ -67,13 +67,28 @@ class Edge:
         finally:
             stop(process)
 
-    def provision(self, core: int) -> None:
+    def provision(self, core: int, users: int = USERS) -> None:
         """Start the daemon once, hand it all subscribers, and stop it again."""
         data = self.settings.with_name("edge-data.ndjson")
         with data.open("w") as lines:
-            lines.writelines(f"{json.dumps(each)}\n" for each in _objects())
+            lines.writelines(f"{json.dumps(each)}\n" for each in _objects(users))
         with self.running(core):
             self.ask("data", "load", str(data))
+
+    def sessions(self) -> Mapping[str, int]:
+        """Return how many sessions the running daemon has, by state."""
+        counts: dict[str, int] = json.loads(self.ask("status", "--output", "json"))["sessions"]
+        return counts
+
+    def kernel_drops(self) -> int:
+        """Return how many datagrams the kernel has dropped because a socket of the daemon was full."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.api_port}/metrics", timeout=30) as reply:
+            lines = reply.read().decode().splitlines()
+        return sum(
+            int(float(line.split()[-1]))
+            for line in lines
+            if line.startswith("dotmac_edge_udp_kernel_drops_total")
+        )
 
     def _ready(self) -> bool:
         try:
@@ -116,7 +131,7 @@ def version() -> str:
         ) from missing
 
 
-def _objects() -> Iterator[Mapping[str, object]]:
+def _objects(users: int) -> Iterator[Mapping[str, object]]:
     """The same users as FreeRADIUS gets, and a plan that renders the same four attributes."""
     plan = {"download": "100M", "upload": "20M", "interim_interval_s": 600, "access": "ppp"}
     yield {"kind": "tenant", "id": "bench", "body": {}}
@@ -126,7 +141,7 @@ def _objects() -> Iterator[Mapping[str, object]]:
         "body": {"address": "127.0.0.1", "secret": SECRET, "vendor": "mikrotik"},
     }
     yield {"kind": "plan", "id": "home-100", "body": plan}
-    for number in range(USERS):
+    for number in range(users):
         body = {
             "username": f"user{number:07d}",
             "password": f"pw{number:07d}",

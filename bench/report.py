@@ -108,13 +108,13 @@ def save(result: Result, path: Path) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def replace(page: Path, text: str) -> None:
-    """Put `text` between the two markers of a page; raises BenchError where they are missing."""
-    before, start, rest = page.read_text().partition(START)
-    _, end, after = rest.partition(END)
+def replace(page: Path, text: str, between: tuple[str, str] = (START, END)) -> None:
+    """Put `text` between two markers of a page; raises BenchError where they are missing."""
+    before, start, rest = page.read_text().partition(between[0])
+    _, end, after = rest.partition(between[1])
     if not start or not end:
-        raise BenchError(f"{page}: no {START} and {END}")
-    page.write_text(f"{before}{START}\n\n{text}\n{END}{after}")
+        raise BenchError(f"{page}: no {between[0]} and {between[1]}")
+    page.write_text(f"{before}{start}\n\n{text}\n{end}{after}")
 
 
 def _row(runs: Sequence[Outcome]) -> Row:
@@ -161,12 +161,17 @@ def _judge(ours: Row, peer: Row) -> Iterator[Target]:
 def _head(result: Result) -> Iterator[str]:
     facts = result.facts
     yield f"{facts.date}, median of {result.rounds} alternating round{'s' if result.rounds > 1 else ''}."
-    yield f"Machine: {facts.cpu}, {facts.cores} cores, Linux {facts.kernel}, {facts.filesystem},"
-    yield f"append and fsync of 4 KiB {facts.fsync_us:.0f} us. {facts.python}."
+    yield from of_machine(facts)
     yield f"{', '.join(f'{name} {version}' for name, version in result.versions.items())}."
     if result.threads:
         kept = (f"{work} {count or 'none (`-s`)'}" for work, count in result.threads.items())
         yield f"FreeRADIUS worker threads, the fastest of those tried: {', '.join(kept)}."
+
+
+def of_machine(facts: Facts) -> Iterator[str]:
+    """Say what was measured on, in two lines."""
+    yield f"Machine: {facts.cpu}, {facts.cores} cores, Linux {facts.kernel}, {facts.filesystem},"
+    yield f"append and fsync of 4 KiB {facts.fsync_us:.0f} us. {facts.python}."
 
 
 def _table(table: Sequence[Row]) -> Iterator[str]:

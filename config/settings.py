@@ -7,62 +7,23 @@ daemon; all others wait for a restart.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, Strict, ValidationInfo, field_validator
 
 from config.address import parse
-from config.secrets import check_reference
-
-
-def _checked_address(text: str) -> str:
-    parse(text)
-    return text
-
-
-def _not_empty(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    if not addresses:
-        raise ValueError("nobody could reach the server")
-    return addresses
-
-
-def _checked_path(text: object) -> object:
-    if isinstance(text, str) and (not text or "\0" in text):
-        raise ValueError("a path is not empty and holds no NUL")
-    return text
-
-
-# TOML knows neither tuples nor paths: those two are converted, everything else comes in its own type.
-Address = Annotated[str, AfterValidator(_checked_address)]
-Addresses = Annotated[tuple[Address, ...], Strict(strict=False), AfterValidator(_not_empty)]
-FilePath = Annotated[Path, Strict(strict=False), BeforeValidator(_checked_path)]
-Reference = Annotated[str, AfterValidator(check_reference)]
-
-_ADDRESS = "an address with port, such as 127.0.0.1:8080 or [::1]:8080"
-_ADDRESSES = 'a list of addresses with ports, such as ["192.0.2.1:1812", "[::]:1812"]'
-
-
-def _live(expected: str = "") -> dict[str, Any]:
-    return {"live": True, "expected": expected}
-
-
-def _restart(expected: str = "", *, hidden: bool = False) -> dict[str, Any]:
-    return {"live": False, "expected": expected, "hidden": hidden}
-
-
-class Section(BaseModel):
-    """What all sections share: nothing unknown, nothing converted in silence, nothing changed later."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+from config.base import (
+    ADDRESS,
+    ADDRESSES,
+    Address,
+    Addresses,
+    FilePath,
+    Reference,
+    Section,
+    live,
+    restart,
+)
+from config.enforcement import Coa, Policy, Staff, Storm
 
 
 class Edge(Section):
@@ -73,13 +34,13 @@ class Edge(Section):
         min_length=1,
         max_length=64,
         description="Name of this edge in `status` and towards the platform; one for each point of presence.",
-        json_schema_extra=_live(),
+        json_schema_extra=live(),
     )
     state_dir: FilePath = Field(
         default=Path("/var/lib/dotmac-edge"),
         description="Directory of the database, the sealing key and the admin socket. It holds what was "
         "acknowledged, so it needs a disk that keeps its promises. Relative to the current directory.",
-        json_schema_extra=_restart("a directory"),
+        json_schema_extra=restart("a directory"),
     )
 
 
@@ -90,12 +51,12 @@ class Log(Section):
         default="info",
         description="Least severity that is written. `debug` speaks about each step of background work, "
         "never about secrets.",
-        json_schema_extra=_live(),
+        json_schema_extra=live(),
     )
     format: Literal["json", "console"] = Field(
         default="json",
         description="`json`: one object a line, for collectors; `console`: for people.",
-        json_schema_extra=_live(),
+        json_schema_extra=live(),
     )
 
 
@@ -105,12 +66,12 @@ class Radius(Section):
     auth_listen: Addresses = Field(
         default=("0.0.0.0:1812", "[::]:1812"),
         description="Where Access-Requests are taken (RFC 2865).",
-        json_schema_extra=_restart(_ADDRESSES),
+        json_schema_extra=restart(ADDRESSES),
     )
     acct_listen: Addresses = Field(
         default=("0.0.0.0:1813", "[::]:1813"),
         description="Where Accounting-Requests are taken (RFC 2866).",
-        json_schema_extra=_restart(_ADDRESSES),
+        json_schema_extra=restart(ADDRESSES),
     )
     receive_buffer_octets: int = Field(
         default=8_388_608,
@@ -118,7 +79,7 @@ class Radius(Section):
         le=1_073_741_824,
         description="Receive buffer asked of the kernel for each socket; it carries a reconnect storm "
         "over the moments in which we are busy. The kernel gives no more than `net.core.rmem_max`.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     reject_delay_s: float = Field(
         default=1.0,
@@ -127,7 +88,7 @@ class Radius(Section):
         allow_inf_nan=False,
         description="How long an Access-Reject waits, which slows guessing down; 0 answers at once. Keep it "
         "below the time after which your NASes repeat.",
-        json_schema_extra=_live(),
+        json_schema_extra=live(),
     )
     duplicate_window_s: int = Field(
         default=15,
@@ -135,14 +96,14 @@ class Radius(Section):
         le=30,
         description="How long a reply is kept so that a repeated request gets the same one "
         "(RFC 5080 section 2.2.2 asks for 5 to 30).",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     trace_permits: int = Field(
         default=20_000,
         ge=0,
         le=1_000_000,
         description="How many accepted logins are remembered for `why`; each costs about 1 kB of memory.",
-        json_schema_extra=_restart("a number of logins"),
+        json_schema_extra=restart("a number of logins"),
     )
     trace_denials: int = Field(
         default=20_000,
@@ -150,7 +111,7 @@ class Radius(Section):
         le=1_000_000,
         description="How many refused logins are remembered for `why`. Apart from the accepted ones, so that "
         "neither pushes the other out.",
-        json_schema_extra=_restart("a number of logins"),
+        json_schema_extra=restart("a number of logins"),
     )
     hash_workers: int = Field(
         default=2,
@@ -158,7 +119,7 @@ class Radius(Section):
         le=64,
         description="Threads that check slow password hashes (bcrypt, yescrypt, PBKDF2) beside the event "
         "loop; not more than processor cores.",
-        json_schema_extra=_restart("a number of threads"),
+        json_schema_extra=restart("a number of threads"),
     )
     max_pending_hashes: int = Field(
         default=256,
@@ -166,7 +127,7 @@ class Radius(Section):
         le=100_000,
         description="Slow hash checks that may wait; beyond them a login gets no answer and the NAS repeats, "
         "instead of all of them being answered too late.",
-        json_schema_extra=_restart("a number of logins"),
+        json_schema_extra=restart("a number of logins"),
     )
 
     @field_validator("acct_listen")
@@ -199,7 +160,7 @@ class Accounting(Section):
         ge=1,
         le=10_000,
         description="Records that one commit may hold. More means fewer waits for the disk, each longer.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     max_pending_records: int = Field(
         default=20_000,
@@ -207,14 +168,14 @@ class Accounting(Section):
         le=1_000_000,
         description="Records that may wait for the disk; beyond them none is taken or acknowledged, and the "
         "NAS keeps and repeats them.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     clock_skew_s: int = Field(
         default=300,
         ge=0,
         le=86_400,
         description="How far a NAS's clock (Event-Timestamp) may be off before our own time is used instead.",
-        json_schema_extra=_live(),
+        json_schema_extra=live(),
     )
     max_delay_s: int = Field(
         default=86_400,
@@ -222,21 +183,21 @@ class Accounting(Section):
         le=2_592_000,
         description="Largest Acct-Delay-Time that is believed; a NAS that was cut off sends old "
         "records with it.",
-        json_schema_extra=_live(),
+        json_schema_extra=live(),
     )
     journal_keep_days: int = Field(
         default=7,
         ge=1,
         le=3_650,
         description="How long accounting records stay in the journal, as they came.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     closed_keep_days: int = Field(
         default=7,
         ge=1,
         le=3_650,
         description="How long closed sessions stay in the database, for `session` queries.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     closed_memory_s: int = Field(
         default=3_600,
@@ -244,7 +205,7 @@ class Accounting(Section):
         le=86_400,
         description="How long closed sessions also stay in memory, where late records find them without a "
         "look into the database.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     session_flush_s: float = Field(
         default=10.0,
@@ -252,14 +213,14 @@ class Accounting(Section):
         le=60,
         allow_inf_nan=False,
         description="How often changed sessions are written. Nothing is lost in between: the journal has it.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     default_interim_s: int = Field(
         default=600,
         ge=60,
         le=86_400,
         description="Acct-Interim-Interval of plans that say none (RFC 2869 section 2.1 wants at least 60).",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
 
     @field_validator("max_pending_records")
@@ -277,19 +238,19 @@ class Api(Section):
     listen: Address = Field(
         default="127.0.0.1:8080",
         description="Where health and metrics are served over HTTP.",
-        json_schema_extra=_restart(_ADDRESS),
+        json_schema_extra=restart(ADDRESS),
     )
     admin_socket: FilePath | None = Field(
         default=None,
         description="Unix socket of the command line; without it `admin.sock` in `edge.state_dir`.",
-        json_schema_extra=_restart("a path"),
+        json_schema_extra=restart("a path"),
     )
     admin_group: str | None = Field(
         default=None,
         min_length=1,
         description="Group whose members may use the admin socket, beside root and the daemon's user. They "
         "must also be able to reach the directory of the socket, which `edge.state_dir` does not allow.",
-        json_schema_extra=_restart("the name of a group"),
+        json_schema_extra=restart("the name of a group"),
     )
 
     @property
@@ -307,7 +268,7 @@ class Store(Section):
         le=60,
         allow_inf_nan=False,
         description="How long a statement waits for a lock that another process holds, a backup for example.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
     wal_checkpoint_pages: int = Field(
         default=8_000,
@@ -315,7 +276,7 @@ class Store(Section):
         le=1_000_000,
         description="Size of the write-ahead log, in pages of 4096 octets, at which it is folded into the "
         "database.",
-        json_schema_extra=_restart(),
+        json_schema_extra=restart(),
     )
 
 
@@ -326,7 +287,7 @@ class Secrets(Section):
         default=None,
         description="Key that seals secrets in the database: `file:PATH`, `env:NAME` or `credential:NAME` "
         "(systemd). Without it a file `seal.key`, mode 0600, is made in `edge.state_dir`.",
-        json_schema_extra=_restart("file:PATH, env:NAME or credential:NAME", hidden=True),
+        json_schema_extra=restart("file:PATH, env:NAME or credential:NAME", hidden=True),
     )
 
 
@@ -337,7 +298,7 @@ class Data(Section):
         default=(),
         description="Files loaded at start and at each reload, in this order. Relative to the directory of "
         "the configuration file.",
-        json_schema_extra=_live("a list of paths"),
+        json_schema_extra=live("a list of paths"),
     )
 
 
@@ -348,6 +309,10 @@ class Settings(Section):
     log: Log = Log()
     radius: Radius = Radius()
     accounting: Accounting = Accounting()
+    policy: Policy = Policy()
+    coa: Coa = Coa()
+    staff: Staff = Staff()
+    storm: Storm = Storm()
     api: Api = Api()
     store: Store = Store()
     secrets: Secrets = Secrets()

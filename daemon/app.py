@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import os
 import signal
@@ -23,11 +22,11 @@ from config.load import Loaded, load
 from config.reload import diff
 from config.secrets import resolve
 from config.settings import Settings
-from daemon import logs
-from daemon.aaa.assembly import Options, RequestPath
+from daemon import logs, options
+from daemon.aaa.assembly import RequestPath
 from daemon.aaa.endpoint import Port
-from daemon.aaa.keeper import Retention
-from daemon.aaa.report import Belief
+from daemon.aaa.reconcile import Unchangeable
+from daemon.api import glance
 from daemon.api.application import admin_app, health_app
 from daemon.api.gauges import registry
 from daemon.api.models import ReloadView, StatusView
@@ -35,10 +34,12 @@ from daemon.api.server import ApiServer, listen_tcp, listen_unix
 from daemon.api.services import Services
 from daemon.clock import Clock, SystemClock
 from daemon.errors import StoreUnavailable
+from daemon.events import Events
 from daemon.metrics import RequestCounts, StoreCounts
 from daemon.notify import Notifier, watchdog_interval_s
 from daemon.replica.index import Index
 from daemon.replica.store import Unreadable, restore
+from daemon.store import state_dir
 from daemon.store.engine import checkpoint, open_engine
 from daemon.store.migrate import migrate
 from daemon.store.seal import Sealer, load_or_create_key, parse_key
@@ -51,7 +52,7 @@ from daemon.sync.schema import schema
 from radius.dictionary import shipped
 
 _STOP_S = 10.0
-_DAY_S = 86_400.0
+_EVENTS_MOST = 10_000
 
 
 class Edge:
@@ -83,13 +84,17 @@ class Edge:
         self._supervisor = Supervisor(clock, lambda event, /, **fields: self._log.error(event, **fields))
         self._notifier = Notifier.from_environ(environ)
         self._stop = asyncio.Event()
+        self._events = Events(_EVENTS_MOST, clock.wall, self._note, clock.monotonic)
         self._aaa = RequestPath(
             self._index,
             self._engine,
             self._writer,
             clock,
             self._requests,
-            _aaa_options(settings),
+            self._events,
+            self._supervisor.spawn,
+            options.request_path(settings),
+            options.enforcement(settings, environ),
             self._on_stranger,
             self._on_fault,
         )
@@ -109,7 +114,13 @@ class Edge:
                 resolve(reference, self._environ, Path(directory) if directory else None), reference
             )
         self._seal = Sealer(key)
-        self._apply = Apply(self._index, self._writer, self._seal, self._clock)
+        self._apply = Apply(
+            self._index,
+            self._writer,
+            self._seal,
+            self._clock,
+            self._aaa.enforcement.reconciler.changed,
+        )
         self._loader = DataLoader(self._index, self._apply, self._dictionary)
 
     async def start(self) -> None:
@@ -117,18 +128,26 @@ class Edge:
 
         Raises OSError where a socket cannot be bound or another daemon has the state directory.
         """
-        self._take_state_dir()
+        self._lock = state_dir.hold(self._state_dir)
         await migrate(self._engine)
         self._supervisor.start("writer", self._writer.run, critical=True)
         self._unreadable = await restore(self._engine, self._index, self._seal)
         for each in self._unreadable:
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
         await self._load_files(self._loaded.data_files)
-        self._aaa.listen(Port.AUTH, self._loaded.settings.radius.auth_addresses)
-        self._aaa.listen(Port.ACCT, self._loaded.settings.radius.acct_addresses)
+        self._listen(self._loaded.settings)
         folded = await self._aaa.restore()
-        self._supervisor.start("sessions", self._aaa.keeper.run)
-        self._supervisor.start("checkpoint", self._checkpoint)
+        enforcement = self._aaa.enforcement
+        for name, run in (
+            ("sessions", self._aaa.keeper.run),
+            ("checkpoint", self._checkpoint),
+            ("tend", self._aaa.tend),
+            ("prune", self._aaa.prune),
+            ("coa", enforcement.engine.run),
+            ("reconcile", enforcement.reconciler.run),
+            ("reap", lambda: enforcement.reaper.run(self._clock)),
+        ):
+            self._supervisor.start(name, run)
         self._serve_api()
         _settle_collector()
         self._aaa.start()
@@ -144,6 +163,14 @@ class Edge:
             **self._index.count(),
         )
 
+    def _listen(self, settings: Settings) -> None:
+        listen = self._aaa.listen
+        listen(Port.AUTH, settings.radius.auth_addresses)
+        listen(Port.ACCT, settings.radius.acct_addresses)
+        listen(Port.STAFF_AUTH, settings.staff.auth_addresses)
+        listen(Port.STAFF_ACCT, settings.staff.acct_addresses)
+        listen(Port.RELAY, settings.coa.relay_addresses)
+
     async def _checkpoint(self) -> None:
         """Keep the database's log short, every second."""
         pages = self._loaded.settings.store.wal_checkpoint_pages
@@ -151,40 +178,22 @@ class Edge:
             await self._clock.sleep(1.0)
             await asyncio.to_thread(checkpoint, self._state_dir / "edge.db", pages)
 
-    def _take_state_dir(self) -> None:
-        """Hold the state directory for this process; the kernel lets go of it however we end."""
-        lock = (self._state_dir / "lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise OSError(f"{self._state_dir}: another daemon is running on this state directory") from None
-        self._lock = lock
-
     def _serve_api(self) -> None:
         settings = self._loaded.settings
         services = Services(
             engine=self._engine,
             index=self._index,
-            clients=self._aaa.clients,
-            sessions=self._aaa.sessions,
-            trace=self._aaa.trace,
+            aaa=self._aaa,
+            events=self._events,
+            clock=self._clock,
             dictionary=self._dictionary,
             metrics=registry(
-                self._requests,
-                self._store_counts,
-                self._index,
-                self._aaa.sessions,
-                self._aaa.clients,
-                self._aaa.journal,
-                self._aaa.endpoints,
-                self._clock,
+                self._requests, self._store_counts, self._index, self._aaa, self._events, self._clock
             ),
             load=self.load,
             reload=self.reload,
             status=self.status,
             export=self._loader.export,
-            journal_records=lambda: self._aaa.journal.last_seq,
         )
         group = settings.api.admin_group
         host, number = settings.api.address
@@ -226,9 +235,11 @@ class Edge:
         settings = fresh.settings
         logs.setup(settings.log.level, settings.log.format)
         self._name = settings.edge.name
-        self._aaa.access.reject_delay_s = settings.radius.reject_delay_s
-        self._aaa.accounting.belief = Belief(
-            settings.accounting.clock_skew_s, settings.accounting.max_delay_s
+        self._aaa.take_settings(
+            settings.radius.reject_delay_s,
+            options.belief(settings),
+            options.loops(settings),
+            Unchangeable(settings.coa.unchangeable),
         )
         try:
             await self._load_files(fresh.data_files)
@@ -245,9 +256,7 @@ class Edge:
             degraded.append(f"accounting is not acknowledged: {self._aaa.accounting.failing}")
         if self._unreadable:
             degraded.append(f"{len(self._unreadable)} stored objects cannot be read")
-        live: dict[str, int] = {}
-        for (_, _, state), count in self._aaa.sessions.counts().items():
-            live[state] = live.get(state, 0) + count
+        degraded += glance.degraded(self._aaa, self._clock)
         return StatusView(
             version=version("dotmac-edge"),
             name=self._name,
@@ -256,7 +265,7 @@ class Edge:
             degraded=degraded,
             replica=self._index.count(),
             replica_changed_at=self._index.loaded_at,
-            sessions=live,
+            **glance.of_sessions(self._aaa),
             journal_last_seq=self._aaa.journal.last_seq,
             journal_pending=self._aaa.journal.pending,
             tasks=[
@@ -264,6 +273,9 @@ class Edge:
                 for each in self._supervisor.status()
             ],
         )
+
+    def _note(self, event: str, /, **fields: object) -> None:
+        self._log.info(event, **fields)
 
     def _on_stranger(self, address: bytes, code: int) -> None:
         passed = self._strangers.allow("unknown-nas", self._clock.monotonic())
@@ -334,29 +346,6 @@ class Edge:
 def admin_socket_of(settings: Settings) -> Path:
     """Return where a daemon with these settings has its admin socket."""
     return settings.api.admin_socket or Path(settings.edge.state_dir) / "admin.sock"
-
-
-def _aaa_options(settings: Settings) -> Options:
-    radius, accounting = settings.radius, settings.accounting
-    return Options(
-        belief=Belief(accounting.clock_skew_s, accounting.max_delay_s),
-        retention=Retention(
-            memory_s=accounting.closed_memory_s,
-            closed_s=accounting.closed_keep_days * _DAY_S,
-            journal_s=accounting.journal_keep_days * _DAY_S,
-        ),
-        trace_permits=radius.trace_permits,
-        trace_denials=radius.trace_denials,
-        hash_workers=radius.hash_workers,
-        max_pending_hashes=radius.max_pending_hashes,
-        reject_delay_s=radius.reject_delay_s,
-        duplicate_window_s=radius.duplicate_window_s,
-        receive_buffer_octets=radius.receive_buffer_octets,
-        max_batch_records=accounting.max_batch_records,
-        max_pending_records=accounting.max_pending_records,
-        session_flush_s=accounting.session_flush_s,
-        default_interim_s=accounting.default_interim_s,
-    )
 
 
 def _settle_collector() -> None:

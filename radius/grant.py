@@ -17,6 +17,14 @@ class Access(StrEnum):
     IPOE = "ipoe"
 
 
+class Privilege(StrEnum):
+    """What a member of staff may do on a device."""
+
+    READ = "read"
+    WRITE = "write"
+    FULL = "full"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """A pair of rates in bit/s."""
@@ -78,6 +86,9 @@ class Grant:
     session_timeout_s: int | None = None
     idle_timeout_s: int | None = None
     interim_interval_s: int | None = None
+    captive: bool = False  # a walled garden: a profile that cannot build it must refuse
+    redirect_url: str | None = None  # of the walled garden
+    volume_octets: int | None = None  # what may still pass before the NAS shall end the session
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,12 @@
 # Installs the Debian packages that the tests use as peers; says which are missing where it may not.
 set -euo pipefail
 
-packages=(freeradius freeradius-common freeradius-utils openssl systemd tcpdump)
+packages=(
+    freeradius freeradius-common freeradius-utils openssl systemd tcpdump
+    iproute2 hostapd wpasupplicant eapoltest libpam-radius-auth pamtester
+    strongswan-charon strongswan-swanctl libcharon-extra-plugins libcharon-extauth-plugins
+    libstrongswan-extra-plugins libstrongswan-standard-plugins
+)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

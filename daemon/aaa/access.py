@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 
-from daemon.aaa import credentials, identity, policy, token
-from daemon.aaa.authorize import Prepared, Replies, access_of
+from daemon.aaa import authentic, credentials, identity, policy, token
+from daemon.aaa.authorize import Replies, access_of
 from daemon.aaa.credentials import Proof, Slow
 from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint
+from daemon.aaa.loops import Loops
 from daemon.aaa.nas import Client
+from daemon.aaa.prepared import Prepared
 from daemon.aaa.reasons import Deny, Drop
+from daemon.aaa.reservations import Permit
+from daemon.aaa.standing import FULL, Books, Question, Standing, treated
 from daemon.aaa.trace import Trace
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
-from daemon.replica.records import IdentitySource, Subscriber
-from radius.authenticator import Key, message_is_authentic, sign_reply
+from daemon.replica.records import AccessMode, IdentitySource, Subscriber
+from daemon.replica.rules import Act
+from radius.authenticator import Key, sign_reply
 from radius.codes import Attr, Code
 from radius.errors import Malformed, Unencodable
 from radius.packet import Packet, attribute
 
 _ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
-_STATUS_SERVER = int(Code.STATUS_SERVER)
 _ACCEPT = int(Code.ACCESS_ACCEPT)
 _REJECT = int(Code.ACCESS_REJECT)
+_USER_NAME = int(Attr.USER_NAME)
+_CALLING_STATION = int(Attr.CALLING_STATION_ID)
 _MESSAGE_AUTHENTICATOR = int(Attr.MESSAGE_AUTHENTICATOR)
 _PROXY_STATE = int(Attr.PROXY_STATE)
-_EAP_MESSAGE = int(Attr.EAP_MESSAGE)
 _REPLY_MESSAGE = int(Attr.REPLY_MESSAGE)
+_NO, _CAPTIVE = Act.REJECT, Act.CAPTIVE
+# With these the server proves itself, too, for which it needs the password: a garden cannot stand in.
+_MUTUAL = ("mschap", "mschapv2", "eap")
+
+OnEvent = Callable[[str, Decision, str], None]
+"""(kind, decision, text): something an operator should know of."""
 
 
 class Access:
@@ -39,10 +50,12 @@ class Access:
         self,
         index: Index,
         replies: Replies,
-        issued: token.Issued,
+        books: Books,
+        loops: Loops,
         trace: Trace,
         counts: RequestCounts,
         hashes: Executor,
+        on_event: OnEvent,
         *,
         numbers: Iterator[int],
         max_pending_hashes: int,
@@ -50,10 +63,13 @@ class Access:
     ) -> None:
         self._index = index
         self._replies = replies
-        self._issued = issued
+        self._books = books
+        self._reservations = books.reservations
+        self._loops = loops
         self._trace = trace
         self._counts = counts
         self._hashes = hashes
+        self._on_event = on_event
         self._numbers = numbers
         self._hashes_free = max_pending_hashes
         self.reject_delay_s = reject_delay_s
@@ -61,7 +77,7 @@ class Access:
     def turn(self) -> None:
         """A batch begins."""
         self._replies.turn(self._index.generation)
-        self._issued.turn()
+        self._reservations.turn()
 
     def answer(
         self, endpoint: Endpoint, client: Client, packet: Packet, peer: bytes, key: bytes, at: float
@@ -69,16 +85,21 @@ class Access:
         """Return the reply to an Access-Request or Status-Server; None for a drop or a later answer."""
         if packet.code != _ACCESS_REQUEST:
             return self._status(client, packet, peer)
-        signer = self._authentic(client, packet, peer)
-        if signer is None:
+        signer = authentic.access_signer(client, packet, peer)
+        if not isinstance(signer, Key):
+            self._counts.add(packet.code, client.label, "drop", signer)
             return None
         decision = Decision(endpoint, client, packet, peer, key, at, signer, self._index.generation)
         subscriber, source = identity.find(packet, client)
         decision.source = source
         decision.subscriber = subscriber
+        if not self._loops.idle:
+            login = _login(packet)
+            if login is not None and self._loops.paused(login, subscriber, at):
+                return self._deny(decision, Deny.RETRY_LOOP)
         if subscriber is None:
             decision.method = credentials.method_of(packet)
-            return self._deny(decision, Deny.NO_IDENTITY if source is None else Deny.UNKNOWN_USER)
+            return self._unproven(decision, Deny.NO_IDENTITY if source is None else Deny.UNKNOWN_USER)
         try:
             proof = self._prove(decision, subscriber)
         except Malformed as reason:
@@ -89,38 +110,11 @@ class Access:
             return None
         return self._decide(decision, subscriber, proof)
 
-    def _authentic(self, client: Client, packet: Packet, peer: bytes) -> Key | None:
-        """Return the key to sign the reply with; None when the request must be dropped (RFC 3579, BlastRADIUS)."""
-        if _MESSAGE_AUTHENTICATOR in packet.spots:
-            for signer in client.keys_for(peer):
-                if message_is_authentic(packet, signer, packet.authenticator):
-                    client.prefer(peer, signer)
-                    client.signed += 1
-                    return signer
-            drop = Drop.BAD_MESSAGE_AUTHENTICATOR
-        elif client.nas.require_message_authenticator:
-            drop = Drop.NO_MESSAGE_AUTHENTICATOR
-        elif _EAP_MESSAGE in packet.spots:
-            drop = Drop.EAP_UNSIGNED
-        elif _PROXY_STATE in packet.spots and client.nas.limit_proxy_state:
-            drop = Drop.PROXY_STATE_UNSIGNED
-        else:
-            client.unsigned += 1
-            return client.keys_for(peer)[0]
-        self._counts.add(packet.code, client.label, "drop", drop)
-        return None
-
     def _status(self, client: Client, packet: Packet, peer: bytes) -> bytes | None:
         """Answer a Status-Server with Access-Accept (RFC 5997 section 3); it must be signed."""
-        if packet.code != _STATUS_SERVER:
-            drop = Drop.WRONG_PORT if packet.code in _OTHER_PORT else Drop.UNKNOWN_CODE
-            self._counts.add(packet.code, client.label, "drop", drop)
-            return None
-        if _MESSAGE_AUTHENTICATOR not in packet.spots:
-            self._counts.add(packet.code, client.label, "drop", Drop.NO_MESSAGE_AUTHENTICATOR)
-            return None
-        signer = self._authentic(client, packet, peer)
-        if signer is None:
+        signer = authentic.status_signer(client, packet, peer, Code.ACCOUNTING_REQUEST)
+        if not isinstance(signer, Key):
+            self._counts.add(packet.code, client.label, "drop", signer)
             return None
         self._counts.add(packet.code, client.label, "accept", "status")
         return sign_reply(_ACCEPT, packet.identifier, packet.authenticator, b"", signer)
@@ -133,58 +127,123 @@ class Access:
             return Proof("line", Deny.MAC_MISMATCH)
         if by_line and (subscriber.secret is None or client.nas.line_password is not None):
             return credentials.prove_line(packet, decision.signer, client.nas)
-        proof = credentials.prove(packet, decision.signer, subscriber.secret)
-        if len(client.keys) == 1 or _MESSAGE_AUTHENTICATOR in packet.spots:
-            return proof
-        # A NAS that does not sign may hide the password with the other of two valid secrets.
-        other = next(key for key in client.keys if key is not decision.signer)
-        second = credentials.prove(packet, other, subscriber.secret)
-        if isinstance(proof, Slow) and isinstance(second, Slow):
-            return Slow(proof.secret, proof.password, second.password, other)
-        if isinstance(second, Proof) and second.reason is None and second.method == "pap":
-            client.prefer(decision.peer, other)
-            decision.signer = other
-            return second
+        proof = authentic.prove(client, packet, decision.signer, subscriber.secret)
+        if isinstance(proof, Proof) and proof.signer is not None:
+            client.prefer(decision.peer, proof.signer)
+            decision.signer = proof.signer
         return proof
 
     def _decide(self, decision: Decision, subscriber: Subscriber, proof: Proof) -> bytes | None:
         """Return the answer of a request whose credential has been looked at."""
-        client, at = decision.client, decision.at
+        client = decision.client
         decision.method = proof.method
         plan = decision.plan = client.index.plans.get(subscriber.plan or "")
-        reason = proof.reason or policy.decide(subscriber, plan, at)
-        if reason is not None:
+        if proof.reason is not None:
+            return self._unproven(decision, proof.reason)
+        if plan is not None and plan.plain and subscriber.plain:
+            decision.standing = FULL
+            return self._grant(decision, subscriber, FULL, proof, None)
+        question = Question(
+            subscriber, plan, decision.at, client.index, client.nas, self._books, decision.packet
+        )
+        standing = decision.standing = policy.decide(question)
+        decision.noted = question.noted
+        decision.refused_by = question.refused_by
+        reply = self._grant(decision, subscriber, standing, proof, question)
+        for kind, text in question.told:
+            self._on_event(kind, decision, text)
+        return reply
+
+    def _unproven(self, decision: Decision, reason: Deny) -> bytes | None:
+        """Refuse who has not proven to be a subscriber, or put it into the garden where the tenant wants that."""
+        if reason not in policy.UNPROVEN or decision.method in _MUTUAL:
             return self._deny(decision, reason)
-        assert plan is not None, "policy.decide has seen to that"
-        access = access_of(decision.packet, plan)
-        prepared = self._replies.prepare(subscriber, plan, client.nas, client.profile, access, at)
+        client = decision.client
+        nobody = decision.subscriber or Subscriber(
+            tenant=client.nas.tenant, id="", access_mode=AccessMode.ACTIVE, plan=None
+        )
+        question = Question(nobody, None, decision.at, client.index, client.nas, self._books)
+        standing = treated(question, reason)
+        if standing.act is _NO:
+            return self._deny(decision, reason)
+        decision.standing = standing
+        # Whoever it is gets nothing of the subscriber whose name was used.
+        stranger = Subscriber(tenant=nobody.tenant, id="", access_mode=AccessMode.ACTIVE, plan=None)
+        return self._grant(decision, stranger, standing, Proof(decision.method), None)
+
+    def _grant(
+        self,
+        decision: Decision,
+        subscriber: Subscriber,
+        standing: Standing,
+        proof: Proof,
+        question: Question | None,
+    ) -> bytes | None:
+        """Return the answer to somebody of that standing."""
+        if standing.act is _NO:
+            return self._deny(decision, standing.reason or Deny.ACCESS_REJECT)
+        client, at, plan = decision.client, decision.at, decision.plan
+        prepared = self._replies.prepare(
+            subscriber,
+            plan,
+            standing,
+            client.index.tenant.garden,
+            client.nas,
+            client.profile,
+            access_of(decision.packet, plan),
+            at,
+        )
+        captive = standing.act is _CAPTIVE
         if type(prepared) is not Prepared:
             decision.detail = str(prepared)
-            return self._deny(decision, Deny.UNRENDERABLE)
+            return self._deny(decision, Deny.CAPTIVE_UNSUPPORTED if captive else Deny.UNRENDERABLE)
+        permit = Permit(next(self._numbers), subscriber, prepared, standing.reason or "", at, client.label)
         try:
-            return self._accept(decision, subscriber, prepared, proof)
+            reply = self._accept(decision, permit, proof)
         except Unencodable as error:  # too much for one packet
             decision.detail = str(error)
             return self._deny(decision, Deny.UNRENDERABLE)
+        if question is not None:
+            self._settle(decision, permit, question)
+        if self._loops.counting and subscriber is decision.subscriber:
+            login = _login(decision.packet)
+            if login is not None:
+                self._loops.permitted(login)
+        return reply
 
-    def _accept(self, decision: Decision, subscriber: Subscriber, prepared: Prepared, proof: Proof) -> bytes:
+    def _accept(self, decision: Decision, permit: Permit, proof: Proof) -> bytes:
         """Return the Access-Accept. Raises Unencodable where the attributes do not fit one packet."""
-        packet, label = decision.packet, decision.client.label
-        uid = next(self._numbers)
+        packet, label, uid = decision.packet, decision.client.label, permit.uid
         attributes = (
-            prepared.octets
-            + token.class_attribute(uid, token.subscriber_check(subscriber.id))
+            permit.prepared.octets(uid)
+            + token.class_attribute(uid, token.subscriber_check(permit.subscriber.id))
             + proof.attributes
         )
         if _PROXY_STATE in packet.spots:
-            attributes += _proxy_states(packet)
+            attributes += authentic.proxy_states(packet)
         reply = sign_reply(_ACCEPT, packet.identifier, packet.authenticator, attributes, decision.signer)
-        decision.prepared = prepared
+        decision.prepared = permit.prepared
         decision.uid = uid
-        self._issued.young[uid] = subscriber
-        self._counts.requests[(_ACCESS_REQUEST, label, "accept", proof.method)] += 1
+        self._reservations.young[uid] = permit
+        self._counts.requests[(_ACCESS_REQUEST, label, "accept", permit.reason or proof.method)] += 1
         self._trace.permit(decision)
         return reply
+
+    def _settle(self, decision: Decision, permit: Permit, question: Question) -> None:
+        """Note what the checks have asked for, now that the subscriber is let in."""
+        if question.limit is not None:
+            permit.attachment = question.attachment
+            permit.limit = question.limit
+            permit.kick_old = question.kick_old
+            self._reservations.hold(permit)
+        rules, subscriber = question.rules, permit.subscriber
+        # Who is walled in may be there because it came from elsewhere: nothing is learned from that.
+        if rules.bind and rules.bind_learn and not permit.reason:
+            learned = self._books.bindings.learn(
+                subscriber.tenant, subscriber.id, rules.bind, question.attachment, decision.at
+            )
+            if learned:
+                self._on_event("binding-learned", decision, ", ".join(learned))
 
     def _deny(self, decision: Decision, reason: Deny) -> bytes | None:
         """Return the Access-Reject, or send it later; it carries no service attributes (RFC 2865 section 5.44).
@@ -195,12 +254,15 @@ class Access:
         self._counts.add(_ACCESS_REQUEST, decision.client.label, "reject", reason)
         self._trace.deny(decision)
         packet = decision.packet
+        login = None if reason is Deny.RETRY_LOOP else _login(packet)
+        if login is not None and self._loops.refused(login, decision.subscriber, decision.at):
+            self._on_event("retry-loop", decision, reason)
         attributes = credentials.failure(packet)
         message = decision.client.index.tenant.reject_message
         if message:
             attributes += attribute(_REPLY_MESSAGE, message.encode()[:253])
         if _PROXY_STATE in packet.spots:
-            attributes += _proxy_states(packet)
+            attributes += authentic.proxy_states(packet)
         try:
             reply = sign_reply(_REJECT, packet.identifier, packet.authenticator, attributes, decision.signer)
         except Unencodable:  # the proxies' own state fills the packet
@@ -257,9 +319,10 @@ class Access:
                 decision.endpoint.socket.send([datagram])
 
 
-_OTHER_PORT = (int(Code.ACCOUNTING_REQUEST),)
+def _login(packet: Packet) -> bytes | None:
+    """Return what tells one login from another: user name and MAC.
 
-
-def _proxy_states(packet: Packet) -> bytes:
-    """Return the Proxy-State attributes of a request, to be echoed in order (RFC 2865 section 5.33)."""
-    return b"".join(attribute(_PROXY_STATE, value) for value in packet.all(_PROXY_STATE) if value)
+    None where the NAS does not say who calls: then anybody's tries would keep the subscriber out.
+    """
+    calling = packet.find(_CALLING_STATION)
+    return None if not calling else (packet.find(_USER_NAME) or b"") + b"\0" + calling

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
-from daemon.aaa import report, token
+from daemon.aaa import authentic, report, token
+from daemon.aaa.attachment import of_session, same_equipment
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.identity import find as find_subscriber
+from daemon.aaa.interim_queue import Gathered, InterimQueue
 from daemon.aaa.nas import Client
 from daemon.aaa.reasons import Drop
 from daemon.aaa.report import Belief
-from daemon.aaa.session import Report
-from daemon.aaa.sessions import Reboot, SessionTable
+from daemon.aaa.reservations import Permit, Reservations
+from daemon.aaa.session import Closed, Report, Session, State
+from daemon.aaa.sessions import Effect, Reboot, SessionTable, place
+from daemon.aaa.storm import Storm
 from daemon.errors import StoreUnavailable
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.store.journal import Journal, Record
-from radius.authenticator import (
-    ZERO16,
-    Key,
-    message_is_authentic,
-    request_is_authentic,
-    sign_plain_reply,
-    sign_reply,
-)
+from radius.authenticator import Key, sign_plain_reply, sign_reply
 from radius.codes import AcctStatus, Attr, Code
-from radius.packet import HEADER, Packet, attribute
-from radius.udp import Datagram
+from radius.packet import HEADER, Packet
+from radius.udp import Datagram, source_octets
 from radius.vendors.base import VendorProfile
 
 _ACCOUNTING_REQUEST = int(Code.ACCOUNTING_REQUEST)
 _ACCOUNTING_RESPONSE = int(Code.ACCOUNTING_RESPONSE)
-_STATUS_SERVER = int(Code.STATUS_SERVER)
 _STATUS_TYPE = int(Attr.ACCT_STATUS_TYPE)
 _SESSION_ID = int(Attr.ACCT_SESSION_ID)
 _CLASS = int(Attr.CLASS)
-_MESSAGE_AUTHENTICATOR = int(Attr.MESSAGE_AUTHENTICATOR)
 _PROXY_STATE = int(Attr.PROXY_STATE)
 _NEVER_KEPT = (int(Attr.USER_PASSWORD), int(Attr.CHAP_PASSWORD))
+_INTERIM = int(AcctStatus.INTERIM_UPDATE)
+_INTERIM_WAIT_S = 1.0  # below the time after which a NAS repeats
+_INTERIMS_MOST = 50_000
+_INTERIMS_AT_ONCE = 512  # at least a commit's worth; more would fill the journal's queue and be dropped
 _OF_SESSIONS = (int(AcctStatus.START), int(AcctStatus.STOP), int(AcctStatus.INTERIM_UPDATE))
 _OF_BOXES = (int(AcctStatus.ACCOUNTING_ON), int(AcctStatus.ACCOUNTING_OFF))
 _KNOWN = frozenset(int(status) for status in AcctStatus)
@@ -47,7 +47,7 @@ _KNOWN = frozenset(int(status) for status in AcctStatus)
 class Pending:
     """A record on its way to the disk, and what its answer needs."""
 
-    __slots__ = ("client", "packet", "record", "signer", "waiting")
+    __slots__ = ("client", "others", "packet", "record", "signer", "waiting")
 
     def __init__(self, record: Record, packet: Packet, client: Client, signer: Key, waiting: Waiting) -> None:
         self.record = record
@@ -55,6 +55,11 @@ class Pending:
         self.client = client
         self.signer = signer
         self.waiting = waiting
+        self.others: list[Pending] = []  # interims that this one stands for, answered with it
+
+
+OnSession = Callable[[str, Session, str], None]
+"""(kind, session, text): something about a session that others act on."""
 
 
 class Accounting:
@@ -66,35 +71,79 @@ class Accounting:
     def __init__(
         self,
         index: Index,
-        issued: token.Issued,
+        reservations: Reservations,
         sessions: SessionTable,
         counts: RequestCounts,
         belief: Belief,
         on_fault: Callable[[int], None],
+        on_session: OnSession,
+        on_box: Callable[[bytes, float], None],
+        monotonic: Callable[[], float],
+        storm: Storm,
     ) -> None:
-        self._on_fault = on_fault
+        """`on_session` is told of "simultaneous-kicked" (this session must end) and "session-reopened".
+
+        `on_box` is told the `place` of a box that has ended a session, which is a sign of life, and when.
+        """
+        self.on_fault = on_fault
+        self.on_session = on_session
+        self._on_box = on_box
         self._index = index
-        self._issued = issued
+        self._reservations = reservations
         self._sessions = sessions
         self._counts = counts
         self.belief = belief
+        self._monotonic = monotonic
+        self._storm = storm
+        self.interims: InterimQueue[Pending] = InterimQueue(_INTERIM_WAIT_S, _INTERIMS_MOST)
         self.late: deque[Report] = deque()
         self.failing: str | None = None  # why the store refuses, while it does
         self.journal: Journal[Pending]
 
     def turn(self) -> None:
         """A batch begins."""
+        if len(self.interims):
+            self.journal_interims()
+
+    def journal_interims(self) -> None:
+        """Journal interims that were held back: as many as the disk has time for, and those that waited too long."""
+        room = _INTERIMS_AT_ONCE - self.journal.pending
+        if room > 0 or not self._storm.active:
+            due = self.interims.take_due(inf, max(room, 1))
+        else:
+            due = self.interims.take_due(self._monotonic(), _INTERIMS_AT_ONCE)
+        self._journal(due)
+
+    def _journal(self, due: list[Gathered[Pending]]) -> None:
+        for gathered in due:
+            pending = gathered.newest
+            pending.others = gathered.others
+            if not self.journal.append(pending.record, pending):
+                self._forget(pending, Drop.JOURNAL_FULL)
+
+    def release_interims(self) -> None:
+        """Journal all that was held back: the daemon stops."""
+        self._journal(self.interims.take_all())
+
+    def _forget(self, pending: Pending, reason: Drop) -> None:
+        """Let the NAS ask again, for this record and for those that it stands for."""
+        for each in (pending, *pending.others):
+            waiting = each.waiting
+            waiting.endpoint.duplicates.forget(waiting.key, waiting.authenticator)
+            self._counts.add(_ACCOUNTING_REQUEST, each.client.label, "drop", reason)
 
     def answer(
         self, endpoint: Endpoint, client: Client, packet: Packet, peer: bytes, key: bytes, at: float
     ) -> bytes | None:
         """Take a record; the answer follows when it is on disk. A Status-Server is answered at once."""
         if packet.code != _ACCOUNTING_REQUEST:
-            return self._status(client, packet)
-        signer = self._authentic(client, packet, peer)
-        if signer is None:
+            return self._status(client, packet, peer)
+        signer = authentic.accounting_signer(client, packet, peer)
+        if not isinstance(signer, Key):
+            self._counts.add(_ACCOUNTING_REQUEST, client.label, "drop", signer)
             return None
-        if packet.find_int(_STATUS_TYPE) not in _KNOWN:
+        status = packet.find_int(_STATUS_TYPE)
+        if status not in _KNOWN:
             self._counts.add(_ACCOUNTING_REQUEST, client.label, "drop", Drop.BAD_STATUS_TYPE)
             return None
         octets = packet.octets
@@ -104,58 +153,45 @@ class Accounting:
         nas = client.nas
         record = Record(at, peer, nas.tenant, nas.id, self._subscriber(packet, client), octets)
         waiting = Waiting(endpoint, peer, key, packet.authenticator)
-        if not self.journal.append(record, Pending(record, packet, client, signer, waiting)):
+        pending = Pending(record, packet, client, signer, waiting)
+        if status == _INTERIM and self._storm.active and self.journal.pending >= _INTERIMS_AT_ONCE:
+            origin = f"{nas.tenant}\0{nas.id}\0{record.subscriber}\0".encode() + source_octets(peer)
+            if self.interims.put(origin, packet, pending, self._monotonic()):
+                endpoint.duplicates.keep(key, packet.authenticator, b"")
+                return None
+        if not self.journal.append(record, pending):
             self._counts.add(_ACCOUNTING_REQUEST, client.label, "drop", Drop.JOURNAL_FULL)
             return None
         endpoint.duplicates.keep(key, packet.authenticator, b"")
         return None
 
-    def _authentic(self, client: Client, packet: Packet, peer: bytes) -> Key | None:
-        """Return the key that verifies the request, None for a drop."""
-        drop = Drop.BAD_REQUEST_AUTHENTICATOR
-        for signer in client.keys_for(peer):
-            if request_is_authentic(packet, signer):
-                if _MESSAGE_AUTHENTICATOR in packet.spots and not message_is_authentic(
-                    packet, signer, ZERO16
-                ):
-                    drop = Drop.BAD_MESSAGE_AUTHENTICATOR
-                    break
-                client.prefer(peer, signer)
-                return signer
-        self._counts.add(packet.code, client.label, "drop", drop)
-        return None
-
-    def _status(self, client: Client, packet: Packet) -> bytes | None:
+    def _status(self, client: Client, packet: Packet, peer: bytes) -> bytes | None:
         """Answer a Status-Server with Accounting-Response, unless records cannot be stored: then the NAS
         shall turn to another server (RFC 5997 section 4.2)."""
-        drop: Drop | None = None
-        if packet.code != _STATUS_SERVER:
-            drop = Drop.WRONG_PORT if packet.code == int(Code.ACCESS_REQUEST) else Drop.UNKNOWN_CODE
-        elif _MESSAGE_AUTHENTICATOR not in packet.spots:
-            drop = Drop.NO_MESSAGE_AUTHENTICATOR
-        elif self.failing is not None:
-            drop = Drop.STORE_UNAVAILABLE
-        else:
-            for signer in client.keys:
-                if message_is_authentic(packet, signer, packet.authenticator):
-                    self._counts.add(packet.code, client.label, "accept", "status")
-                    return sign_reply(
-                        _ACCOUNTING_RESPONSE, packet.identifier, packet.authenticator, b"", signer
-                    )
-            drop = Drop.BAD_MESSAGE_AUTHENTICATOR
-        self._counts.add(packet.code, client.label, "drop", drop)
-        return None
+        signer = authentic.status_signer(client, packet, peer, Code.ACCESS_REQUEST)
+        if isinstance(signer, Key) and self.failing is not None:
+            signer = Drop.STORE_UNAVAILABLE
+        if not isinstance(signer, Key):
+            self._counts.add(packet.code, client.label, "drop", signer)
+            return None
+        self._counts.add(packet.code, client.label, "accept", "status")
+        return sign_reply(_ACCOUNTING_RESPONSE, packet.identifier, packet.authenticator, b"", signer)
 
     def _subscriber(self, packet: Packet, client: Client) -> str:
         """Return whom the session belongs to: whom the Class token was issued for, else whom the packet names."""
         value = packet.find(_CLASS)
         uid = token.read(value)
-        issued = self._issued.find(uid) if uid is not None else None
-        mine = issued is not None and issued.tenant == client.nas.tenant
-        if mine and issued is not None and value is not None and token.belongs(value, issued.id):
-            return issued.id
+        permit = self._reservations.find(uid) if uid is not None else None
+        if permit is not None and value is not None:
+            issued = permit.subscriber
+            if issued.tenant == client.nas.tenant and token.belongs(value, issued.id):
+                return issued.id
         subscriber, _ = find_subscriber(packet, client)
-        return "" if subscriber is None else subscriber.id
+        if subscriber is None:
+            return ""
+        if uid is not None and value is not None and not token.belongs(value, subscriber.id):
+            return ""  # let in as somebody else, or as a stranger in the garden who used this name
+        return subscriber.id
 
     def on_durable(self, first_seq: int, batch: list[Pending]) -> None:
         """The records are on disk: fold them into sessions and answer."""
@@ -165,20 +201,23 @@ class Accounting:
         for seq, pending in enumerate(batch, first_seq):
             effect = self.fold(seq, pending.record, pending.packet, pending.client.profile)
             counts[(_ACCOUNTING_REQUEST, pending.client.label, "ack", effect)] += 1
-            endpoint = pending.waiting.endpoint
-            datagram = endpoint.finish(pending.waiting, reply_to(pending.packet, pending.signer))
-            if datagram is not None:
-                by_endpoint.setdefault(endpoint, []).append(datagram)
+            for each in (pending, *pending.others) if pending.others else (pending,):
+                endpoint = each.waiting.endpoint
+                datagram = endpoint.finish(each.waiting, reply_to(each.packet, each.signer))
+                if datagram is not None:
+                    by_endpoint.setdefault(endpoint, []).append(datagram)
+            for each in pending.others:
+                counts[(_ACCOUNTING_REQUEST, each.client.label, "ack", "coalesced")] += 1
         for endpoint, datagrams in by_endpoint.items():
             endpoint.socket.send(datagrams)
+        if len(self.interims):
+            self.journal_interims()
 
     def on_lost(self, batch: list[Pending], error: StoreUnavailable) -> None:
         """The records could not be stored: no answer, the NAS will ask again."""
         self.failing = str(error)
         for pending in batch:
-            waiting = pending.waiting
-            waiting.endpoint.duplicates.forget(waiting.key, waiting.authenticator)
-            self._counts.add(_ACCOUNTING_REQUEST, pending.client.label, "drop", Drop.STORE_UNAVAILABLE)
+            self._forget(pending, Drop.STORE_UNAVAILABLE)
 
     def fold(self, seq: int, record: Record, packet: Packet, profile: VendorProfile) -> str:
         """Fold one stored record into the sessions; return what it did, as a slug. Used again at start.
@@ -188,7 +227,7 @@ class Accounting:
         try:
             return self._fold(seq, record, packet, profile)
         except Exception:  # noqa: BLE001 - see above; it is counted and logged
-            self._on_fault(_ACCOUNTING_REQUEST)
+            self.on_fault(_ACCOUNTING_REQUEST)
             return Drop.INTERNAL_ERROR
 
     def _fold(self, seq: int, record: Record, packet: Packet, profile: VendorProfile) -> str:
@@ -199,7 +238,17 @@ class Accounting:
             if not sessions.knows(told):
                 self.late.append(told)
                 return "late"
-            return sessions.apply(told)[0]
+            effect, session = sessions.apply(told)
+            if not session.source or effect is Effect.REOPENED:
+                session.source = source_octets(record.peer)
+            if effect is Effect.OPENED or effect is Effect.RECOVERED:
+                self._begun(session, told)
+            elif effect is Effect.REOPENED:
+                self.on_session("session-reopened", session, "heard of again after it was given up")
+            elif effect is Effect.CLOSED:
+                self._on_box(place(session.tenant, session.nas, session.box), record.at)
+            sessions.reported(session, packet.octets)
+            return effect
         sessions.folded_seq = max(sessions.folded_seq, seq)
         if status in _OF_BOXES:
             at = report.event_time(packet, record.at, self.belief)
@@ -208,12 +257,62 @@ class Accounting:
             return "reboot"
         return "journaled" if status not in _OF_SESSIONS else "no-session-id"
 
+    def _begun(self, session: Session, told: Report) -> None:
+        """Tie a session that has just begun to its permit: what it was given, and whom it leaves no room."""
+        permit = self._permit_of(session, told)
+        if permit is None:
+            return
+        self._reservations.begin(permit)
+        if session.applied is None:
+            session.applied = permit.prepared.grant
+            session.applied_reason = permit.reason
+        if permit.limit is not None and session.closed_at is None:
+            self._make_room(session, permit, permit.limit)
+
+    def _make_room(self, session: Session, permit: Permit, limit: int) -> None:
+        """End what is too many now that a session has begun: its equipment's old ones, else perhaps others.
+
+        Only now it is known who of several logins at the same moment has come to be a session.
+        """
+        mine = permit.attachment or of_session(session)
+        live = [
+            each
+            for each in self._sessions.live.of_subscriber(session.tenant, session.subscriber)
+            if each.state is State.ACTIVE and each is not session
+        ]
+        live.sort(key=_started_at)
+        own = [each for each in live if same_equipment(mine, of_session(each))]
+        taken_over = own[: max(0, len(live) + 1 - limit)]
+        for old in taken_over:
+            self._sessions.conclude(old, Closed.TAKEN_OVER, "port-preempted")
+        if permit.kick_old:
+            others = [each for each in live if each not in own]
+            for old in others[: max(0, len(live) + 1 - limit - len(taken_over))]:
+                self.on_session("simultaneous-kicked", old, f"session {session.uid} has taken its place")
+
+    def _permit_of(self, session: Session, told: Report) -> Permit | None:
+        """Return the permit of a new session: by our Class token, else a reservation of its equipment, the oldest."""
+        if told.uid is not None:
+            permit = self._reservations.find(told.uid)
+            if permit is not None and permit.subscriber.tenant == session.tenant:
+                return permit
+            return None
+        held = self._reservations.held(session.tenant, session.subscriber, told.heard_at)
+        held = [each for each in held if each.nas == session.nas]
+        mine = of_session(session)
+        own = (each for each in held if each.attachment and same_equipment(mine, each.attachment))
+        return next(own, held[0] if held else None)
+
+
+def _started_at(session: Session) -> float:
+    return session.started_at
+
 
 def reply_to(packet: Packet, signer: Key) -> bytes:
     """Return the Accounting-Response. It has no Message-Authenticator: peers disagree on how it would be computed."""
     attributes = b""
     if _PROXY_STATE in packet.spots:
-        attributes = b"".join(attribute(_PROXY_STATE, value) for value in packet.all(_PROXY_STATE) if value)
+        attributes = authentic.proxy_states(packet)
     return sign_plain_reply(_ACCOUNTING_RESPONSE, packet.identifier, packet.authenticator, attributes, signer)
 
 

@@ -1,7 +1,7 @@
 """What a subscriber gets: one pure function, and the prepared reply octets it leads to.
 
-Login, dry run and explanation all ask `grant`. A reply is rendered once for each plan and NAS (once for each
-subscriber and NAS where something of it is personal) and kept as octets until the data change.
+Login, dry run, explanation, reconciler and CoA all ask `grant`. A reply is rendered once for each plan and NAS
+(once for each subscriber and NAS where something of it is personal) and kept as octets until the data change.
 """
 
 from __future__ import annotations
@@ -9,58 +9,76 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.replica.records import AttributeEdit, EditOp, Nas, Plan, Service, Subscriber
+from daemon.aaa.prepared import Prepared, prepare
+from daemon.aaa.standing import Standing
+from daemon.replica.records import Nas, Plan, Service, Subscriber
+from daemon.replica.rules import Act, Garden
 from radius.codes import Attr
 from radius.errors import Unencodable
-from radius.grant import Access, Grant, Rendered
+from radius.grant import Access, Grant, Rate
 from radius.packet import Packet
 from radius.vendors.base import VendorProfile
 
 _KEPT_MOST = 200_000
 _FRAMED_PROTOCOL = int(Attr.FRAMED_PROTOCOL)
 _PPP = 1
+_NO_SERVICE = Service()
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A reply ready to be sent: the grant, its attributes with where each came from, and their octets."""
+class Defaults:
+    """What plans do not say: the interim interval, and by how much timers are spread (0.1: ten per cent)."""
 
-    grant: Grant
-    rendered: tuple[Rendered, ...]
-    octets: bytes
+    interim_s: int
+    spread: float
 
 
-def access_of(packet: Packet, plan: Plan) -> Access:
+def access_of(packet: Packet, plan: Plan | None) -> Access:
     """Return how the subscriber connects: what the plan says, else what the request shows."""
-    if plan.access is not None:
+    if plan is not None and plan.access is not None:
         return plan.access
     return Access.PPP if packet.find_int(_FRAMED_PROTOCOL) == _PPP else Access.IPOE
 
 
-def grant(subscriber: Subscriber, plan: Plan, at: float, access: Access, default_interim_s: int) -> Grant:
-    """Return what a session of this subscriber on this plan gets at epoch seconds `at`.
+def grant(
+    subscriber: Subscriber,
+    plan: Plan | None,
+    standing: Standing,
+    garden: Garden | None,
+    at: float,
+    access: Access,
+    default_interim_s: int,
+) -> Grant:
+    """Return what a session of this subscriber gets at epoch seconds `at`.
 
-    The subscriber's own values win over the plan's. A session ends no later than the subscription does.
+    `plan` is its own; the standing may put another in its place, or the garden. The subscriber's own values win
+    over the plan's. A session ends no later than the subscription does. There must be a plan, or a garden for a
+    captive standing.
     """
+    if standing.act is Act.CAPTIVE:
+        assert garden is not None, "the policy has seen to that"
+        return _captive(subscriber, plan, garden, access, default_interim_s)
     own = subscriber.service
+    if standing.plan is not None:
+        plan, own = standing.plan, None
+    assert plan is not None, "the policy has seen to that"
     pick = _Pick(plan.service, own)
-    timeout = pick("session_timeout_s")
-    if subscriber.valid_until is not None:
-        left = max(1, int(subscriber.valid_until - at))
-        timeout = left if timeout is None else min(timeout, left)
     own_rate = own is not None and own.rate is not None
     limits = own if own_rate else plan.service
     assert limits is not None
+    other = standing.rate
     return Grant(
         access=access,
-        rate=limits.rate,
-        burst=limits.burst,
-        committed=limits.committed,
+        rate=other or limits.rate,
+        burst=None if other else limits.burst,
+        committed=None if other else limits.committed,
         priority=pick("priority") or 8,
-        rate_text=None if own_rate and own is not None and own.rate_text is None else pick("rate_text"),
-        download_policy=pick("download_policy"),
-        upload_policy=pick("upload_policy"),
-        qos_profile=pick("qos_profile"),
+        rate_text=None
+        if other or (own_rate and own is not None and own.rate_text is None)
+        else pick("rate_text"),
+        download_policy=None if other else pick("download_policy"),
+        upload_policy=None if other else pick("upload_policy"),
+        qos_profile=None if other else pick("qos_profile"),
         services=pick("services"),
         group=pick("group"),
         address_list=pick("address_list"),
@@ -79,9 +97,54 @@ def grant(subscriber: Subscriber, plan: Plan, at: float, access: Access, default
         dns6=pick("dns6"),
         vlan_id=subscriber.vlan_id,
         inner_vlan_id=subscriber.inner_vlan_id,
-        session_timeout_s=timeout,
+        session_timeout_s=_timeout(pick("session_timeout_s"), subscriber, standing, at),
         idle_timeout_s=pick("idle_timeout_s"),
         interim_interval_s=pick("interim_interval_s") or default_interim_s,
+        volume_octets=standing.volume_octets,
+    )
+
+
+def _timeout(planned_s: int | None, subscriber: Subscriber, standing: Standing, at: float) -> int | None:
+    """Return the session timeout: the plan's, cut at the end of the subscription and of the standing."""
+    ends = [each for each in (subscriber.valid_until, standing.ends_at) if each is not None]
+    left = [max(1, int(each - at)) for each in ends]
+    return min([*left, *([] if planned_s is None else [planned_s])], default=None)
+
+
+def _captive(
+    subscriber: Subscriber, plan: Plan | None, garden: Garden, access: Access, default_interim_s: int
+) -> Grant:
+    """Return what a session in the walled garden gets.
+
+    Addresses, routes and whatever else only a new login can change stay as the plan has them, so that a session
+    goes in and out of the garden without one.
+    """
+    pick = _Pick(_NO_SERVICE if plan is None else plan.service, subscriber.service)
+    return Grant(
+        access=access,
+        captive=True,
+        redirect_url=garden.redirect_url,
+        address_list=garden.address_list,
+        services=garden.services,
+        filter_id=garden.filter_id,
+        rate=garden.rate,
+        group=pick("group"),
+        vrf=pick("vrf"),
+        ipv4_address=subscriber.ipv4_address,
+        ipv4_pool=garden.ipv4_pool or pick("ipv4_pool"),
+        ipv6_address=subscriber.ipv6_address,
+        ipv6_prefix=subscriber.ipv6_prefix,
+        ipv6_delegated=subscriber.ipv6_delegated,
+        ipv6_pool=pick("ipv6_pool"),
+        ipv6_address_pool=pick("ipv6_address_pool"),
+        ipv6_delegated_pool=pick("ipv6_delegated_pool"),
+        routes=subscriber.routes,
+        dns4=pick("dns4"),
+        dns6=pick("dns6"),
+        vlan_id=subscriber.vlan_id,
+        inner_vlan_id=subscriber.inner_vlan_id,
+        session_timeout_s=garden.session_timeout_s,
+        interim_interval_s=garden.interim_interval_s or default_interim_s,
     )
 
 
@@ -99,28 +162,13 @@ class _Pick:
         return getattr(self._plan, name) if own is None or own == () else own
 
 
-def render(given: Grant, profile: VendorProfile, *edits: tuple[str, tuple[AttributeEdit, ...]]) -> Prepared:
-    """Return the reply for a grant: the vendor's attributes, then the raw edits of NAS, plan, subscriber.
-
-    Raises Unencodable where the vendor cannot say what is granted.
-    """
-    rendered = list(profile.render(given))
-    for source, changes in edits:
-        for edit in changes:
-            if edit.op is not EditOp.ADD:
-                rendered = [each for each in rendered if each.oid != edit.oid]
-            if edit.op is not EditOp.REMOVE:
-                rendered.append(Rendered(edit.oid, edit.octets, f"{edit.op} by {source}"))
-    return Prepared(given, tuple(rendered), b"".join(each.octets for each in rendered))
-
-
 class Replies:
     """Prepared replies, kept until the generation of the replica changes."""
 
-    def __init__(self, default_interim_s: int) -> None:
-        self.default_interim_s = default_interim_s
+    def __init__(self, defaults: Defaults) -> None:
+        self.defaults = defaults
         self._generation = -1
-        self._kept: dict[tuple[str, str, str, str, bool], Prepared | Unencodable] = {}
+        self._kept: dict[tuple[str, str, str, str, bool, str, Rate | None], Prepared | Unencodable] = {}
 
     def turn(self, generation: int) -> None:
         """Forget everything if the data changed; to be called once in each batch."""
@@ -131,28 +179,64 @@ class Replies:
     def prepare(
         self,
         subscriber: Subscriber,
-        plan: Plan,
+        plan: Plan | None,
+        standing: Standing,
+        garden: Garden | None,
         nas: Nas,
         profile: VendorProfile,
         access: Access,
         at: float,
     ) -> Prepared | Unencodable:
         """Return the reply of that subscriber now; Unencodable is a value here: the login is denied."""
-        personal = subscriber.personal
-        key = (subscriber.tenant, plan.id, nas.id, subscriber.id if personal else "", access is Access.PPP)
-        found = self._kept.get(key)
-        if found is not None:
-            return found
-        own = subscriber.service.edits if subscriber.service is not None else ()
-        try:
-            given = grant(subscriber, plan, at, access, self.default_interim_s)
-            prepared: Prepared | Unencodable = render(
-                given, profile, ("nas", nas.edits), ("plan", plan.service.edits), ("subscriber", own)
-            )
-        except Unencodable as reason:
-            prepared = reason
-        if subscriber.valid_until is None:  # else the Session-Timeout depends on the second
+        given = standing.plan or plan
+        key = (
+            subscriber.tenant,
+            "" if given is None else given.id,
+            nas.id,
+            subscriber.id if subscriber.personal else "",
+            access is Access.PPP,
+            standing.act or "",
+            standing.rate,
+        )
+        timeless = (
+            subscriber.valid_until is None and standing.ends_at is None and standing.volume_octets is None
+        )
+        if timeless:  # else something in it depends on the second
+            found = self._kept.get(key)
+            if found is not None:
+                return found
+        prepared = self._prepare(subscriber, plan, standing, garden, nas, profile, access, at)
+        if timeless:
             if len(self._kept) >= _KEPT_MOST:
                 self._kept.clear()
             self._kept[key] = prepared
         return prepared
+
+    def _prepare(
+        self,
+        subscriber: Subscriber,
+        plan: Plan | None,
+        standing: Standing,
+        garden: Garden | None,
+        nas: Nas,
+        profile: VendorProfile,
+        access: Access,
+        at: float,
+    ) -> Prepared | Unencodable:
+        own = _NO_SERVICE if subscriber.service is None else subscriber.service
+        captive = standing.act is Act.CAPTIVE
+        given = standing.plan or plan
+        edits = () if captive or given is None else given.service.edits
+        personal = () if captive or standing.plan is not None else own.edits
+        try:
+            said = grant(subscriber, plan, standing, garden, at, access, self.defaults.interim_s)
+            return prepare(
+                said,
+                profile,
+                self.defaults.spread,
+                ("nas", nas.edits),
+                ("plan", edits),
+                ("subscriber", personal),
+            )
+        except Unencodable as reason:
+            return reason

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from daemon.aaa.authorize import Prepared
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.nas import Client
+from daemon.aaa.prepared import Prepared
+from daemon.aaa.standing import Standing
 from daemon.replica.records import IdentitySource, Plan, Subscriber
 from radius.authenticator import Key
 from radius.packet import Packet
@@ -21,13 +22,16 @@ class Decision:
         "generation",
         "key",
         "method",
+        "noted",
         "packet",
         "peer",
         "plan",
         "prepared",
         "reason",
+        "refused_by",
         "signer",
         "source",
+        "standing",
         "subscriber",
         "uid",
         "waited_s",
@@ -56,6 +60,9 @@ class Decision:
         self.subscriber: Subscriber | None = None
         self.method = ""
         self.reason = ""  # empty: permitted
+        self.standing: Standing | None = None  # None: the credential did not get that far
+        self.noted: dict[str, str] | None = None  # by check, what it saw
+        self.refused_by: object = None  # the check of the policy that did
         self.detail = ""
         self.plan: Plan | None = None
         self.prepared: Prepared | None = None

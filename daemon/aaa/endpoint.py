@@ -7,9 +7,12 @@ from collections.abc import Callable
 from enum import StrEnum
 from heapq import heappop, heappush
 
+from daemon.aaa.admission import FairQueue
 from daemon.aaa.reasons import Drop
 from radius.duplicates import Duplicates
-from radius.udp import BatchSocket, Datagram
+from radius.udp import BATCH, BatchSocket, Datagram
+
+_BATCHES_BEFORE = 4  # of a port that goes first: nobody gets so far ahead that accounting stands still
 
 
 class Port(StrEnum):
@@ -17,6 +20,9 @@ class Port(StrEnum):
 
     AUTH = "auth"
     ACCT = "acct"
+    STAFF_AUTH = "staff-auth"
+    STAFF_ACCT = "staff-acct"
+    RELAY = "coa-relay"
 
 
 class Waiting:
@@ -32,7 +38,11 @@ class Waiting:
 
 
 class Endpoint:
-    """A socket, the requests seen on it lately, and the replies that wait for their time."""
+    """A socket, the requests seen on it lately, and the replies that wait for their time.
+
+    `before` are the ports that are served first: logins go before accounting, because a subscriber waits for them.
+    `queue` is filled by `handle` under backlog; what it holds is served in turns of its own.
+    """
 
     def __init__(
         self,
@@ -45,11 +55,14 @@ class Endpoint:
         self.port = port
         self.socket = sock
         self.duplicates = duplicates
+        self.before: tuple[Endpoint, ...] = ()
+        self.queue = FairQueue()
         self._handle = handle
         self._count_drop = count_drop
         self._delayed: list[tuple[float, int, Waiting, bytes]] = []  # a heap
         self._delayed_count = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.Handle | None = None
 
     def start(self) -> None:
         """Begin to take datagrams."""
@@ -58,19 +71,45 @@ class Endpoint:
     def stop(self) -> None:
         """Take no more datagrams; what is still owed may be sent."""
         asyncio.get_running_loop().remove_reader(self.socket.fileno())
+        self._rest()
 
     def close(self) -> None:
         """Close the socket."""
         if self._timer is not None:
             self._timer.cancel()
+        self._rest()
         self.socket.close()
 
+    def _rest(self) -> None:
+        """Forget what waits; its senders will ask again."""
+        self.queue.clear()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
     def _readable(self) -> None:
+        for other in self.before:
+            for _ in range(_BATCHES_BEFORE):
+                if not other.serve():
+                    break
+        self.serve()
+
+    def serve(self) -> bool:
+        """Answer one batch of what waits, without waiting; True when there may be more."""
         datagrams = self.socket.receive()
-        if datagrams:
-            replies = self._handle(self, datagrams)
-            if replies:
-                self.socket.send(replies)
+        if not datagrams and not self.queue:
+            return False
+        replies = self._handle(self, datagrams)
+        if replies:
+            self.socket.send(replies)
+        # The event loop does not see what has been taken off the socket already.
+        if self.queue and self._again is None:
+            self._again = asyncio.get_running_loop().call_soon(self._serve_again)
+        return len(datagrams) >= BATCH or bool(self.queue)
+
+    def _serve_again(self) -> None:
+        self._again = None
+        self._readable()
 
     def finish(self, waiting: Waiting, reply: bytes) -> Datagram | None:
         """Keep the reply of a pending request and return what to send; None when a newer one superseded it."""

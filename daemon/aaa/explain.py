@@ -8,21 +8,12 @@ from dataclasses import dataclass
 from daemon.aaa import policy
 from daemon.aaa.decision import Decision
 from daemon.aaa.reasons import Deny
-from daemon.replica.records import IdentitySource
+from daemon.aaa.standing import Standing
+from daemon.replica.records import IdentitySource, Subscriber
+from daemon.replica.rules import Act
 from radius import line, rates
 from radius.codes import Attr
 from radius.grant import Grant
-
-_CREDENTIAL = frozenset(
-    (
-        Deny.NO_SECRET,
-        Deny.SECRET_UNUSABLE,
-        Deny.WRONG_PASSWORD,
-        Deny.NO_PASSWORD,
-        Deny.MAC_MISMATCH,
-        Deny.METHOD_UNSUPPORTED,
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +50,36 @@ def steps(decision: Decision) -> Iterator[Step]:
         "authenticity", "passed", "Message-Authenticator verified" if signed else "not signed, allowed here"
     )
     subscriber = decision.subscriber
+    standing = decision.standing
     if subscriber is None:
-        tried = ", ".join(nas.identities)
-        yield Step("identity", "failed", f"{Deny(decision.reason).meaning} (tried: {tried})")
+        reason = Deny(decision.reason) if standing is None else standing.reason or Deny.UNKNOWN_USER
+        yield Step("identity", "failed", f"{reason.meaning} (tried: {', '.join(nas.identities)})")
+        if standing is not None:
+            yield from _outcome(decision, standing)
         return
     by = decision.source or IdentitySource.USERNAME
     yield Step("identity", "passed", f"subscriber {subscriber.id} by {by}")
-    if decision.reason in _CREDENTIAL:
+    if decision.reason == Deny.RETRY_LOOP:
+        yield Step("retry-loop", "failed", Deny.RETRY_LOOP.meaning)
+        return
+    if standing is None:
         yield Step("credential", "failed", f"{decision.method}: {Deny(decision.reason).meaning}")
         return
-    yield Step("credential", "passed", decision.method)
-    for check in policy.CHECKS:
-        reason = check(subscriber, decision.plan, decision.at)
-        name = check.__name__.replace("_", "-")
-        if reason is not None:
-            yield Step(name, "failed", f"{reason}: {reason.meaning}")
-            return
-        yield Step(name, "passed", _INPUTS[check](decision))
+    if standing.reason is not None and decision.refused_by is None:
+        yield Step("credential", "failed", f"{decision.method}: {standing.reason.meaning}")
+    else:
+        yield Step("credential", "passed", decision.method)
+        yield from _checks(decision, subscriber, standing)
+    yield from _outcome(decision, standing)
+
+
+def _outcome(decision: Decision, standing: Standing) -> Iterator[Step]:
+    """Yield what became of somebody with that standing."""
+    if standing.reason is not None:
+        yield Step("treatment", "passed" if not decision.reason else "failed", _treatment_text(standing))
     if decision.prepared is None:
-        yield Step("render", "failed", decision.detail)
+        if decision.reason in (Deny.UNRENDERABLE, Deny.CAPTIVE_UNSUPPORTED) and decision.detail:
+            yield Step("render", "failed", decision.detail)
         return
     yield Step("grant", "passed", _grant_text(decision.prepared.grant))
     yield Step(
@@ -85,30 +87,51 @@ def steps(decision: Decision) -> Iterator[Step]:
     )
 
 
-def _plan_text(decision: Decision) -> str:
-    return "" if decision.plan is None else f"plan {decision.plan.id}"
+def _checks(decision: Decision, subscriber: Subscriber, standing: Standing) -> Iterator[Step]:
+    """Yield the checks of the policy up to the one that refused, each with what it saw."""
+    noted = decision.noted or {}
+    for check in policy.CHECKS:
+        name = check.__name__.replace("_", "-")
+        seen = noted.get(name) or _inputs(name, decision, subscriber)
+        if check is decision.refused_by:
+            reason = standing.reason or Deny(decision.reason)
+            yield Step(name, "failed", f"{reason}: {reason.meaning}" + (f" ({seen})" if seen else ""))
+            return
+        yield Step(name, "passed", seen)
 
 
-def _mode_text(decision: Decision) -> str:
-    return "" if decision.subscriber is None else f"access mode {decision.subscriber.access_mode}"
+def _inputs(name: str, decision: Decision, subscriber: Subscriber) -> str:
+    """Return what a check looked at, where it noted nothing itself."""
+    if name == "access-mode":
+        return f"access mode {subscriber.access_mode}"
+    if name == "validity":
+        dated = subscriber.valid_from is not None or subscriber.valid_until is not None
+        return "within its dates" if dated else "no dates set"
+    if name == "has-plan":
+        return "" if decision.plan is None else f"plan {decision.plan.id}"
+    return _UNRULED.get(name, "")
 
 
-def _validity_text(decision: Decision) -> str:
-    subscriber = decision.subscriber
-    if subscriber is None or (subscriber.valid_from is None and subscriber.valid_until is None):
-        return "no dates set"
-    return "within its dates"
-
-
-_INPUTS = {
-    policy.access_mode: _mode_text,
-    policy.validity: _validity_text,
-    policy.has_plan: _plan_text,
+_UNRULED = {
+    "login-hours": "no hours set",
+    "place": "any NAS, or one that is allowed",
+    "line": "no line set, or the line that is",
+    "binding": "tied to nothing, or nothing to compare",
+    "allowances": "none used up",
+    "simultaneous-use": "no limit",
 }
+
+
+def _treatment_text(standing: Standing) -> str:
+    if standing.act is Act.PLAN and standing.plan is not None:
+        return f"{standing.reason}: restricted plan {standing.plan.id}"
+    return f"{standing.reason}: {standing.act}"
 
 
 def _grant_text(grant: Grant) -> str:
     parts = [str(grant.access)]
+    if grant.captive:
+        parts.append("walled garden")
     if grant.rate is not None:
         down, up = rates.text(grant.rate.download_bps), rates.text(grant.rate.upload_bps)
         parts.append(f"down {down}, up {up}")

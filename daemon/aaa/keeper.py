@@ -15,18 +15,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.aaa.accounting import Accounting
 from daemon.aaa.nas import Clients
+from daemon.aaa.session import Session
 from daemon.aaa.session_codec import from_row, to_row
-from daemon.aaa.sessions import SessionTable
+from daemon.aaa.sessions import Effect
+from daemon.aaa.standing import Books
+from daemon.aaa.usage import Taken
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
-from daemon.store import journal, session_rows
+from daemon.replica.index import Index
+from daemon.replica.rules import NO_RULES
+from daemon.store import binding_rows, jobs, journal, session_rows, usage_rows
 from daemon.store.session_rows import APPLIED_SEQ
 from daemon.store.writer import Writer
 from radius import vendors
+from radius.codes import Code
 from radius.packet import decode
 
 _SLICE = 100  # rows in one transaction: an acknowledgement waits for no more than these
 _PRUNE_EVERY_S = 60.0
+_DAY_S = 86_400.0
+_USAGE_S = 400 * _DAY_S  # of subscribers that are gone: longer than any window but the total
 _REPEATS_S = 30.0  # a NAS gives up well before that
 _REPEATS_MOST = 100_000
 
@@ -38,6 +46,7 @@ class Retention:
     memory_s: float
     closed_s: float
     journal_s: float
+    jobs_s: float  # finished CoA jobs
 
 
 class Keeper:
@@ -47,15 +56,20 @@ class Keeper:
         self,
         engine: AsyncEngine,
         writer: Writer,
-        sessions: SessionTable,
+        index: Index,
+        books: Books,
         accounting: Accounting,
         clock: Clock,
         retention: Retention,
         flush_s: float,
     ) -> None:
+        """`counted` gathers the subscribers whose use of allowances has been counted since somebody took them."""
         self._engine = engine
         self._writer = writer
-        self._sessions = sessions
+        self._index = index
+        self._books = books
+        self._sessions = books.sessions
+        self.counted: set[tuple[str, str]] = set()
         self._accounting = accounting
         self._clock = clock
         self._retention = retention
@@ -70,6 +84,8 @@ class Keeper:
         at = self._clock.wall()
         sessions = self._sessions
         sessions.forgotten_before = at - self._retention.memory_s
+        self._books.bindings.restore(await binding_rows.read_all(self._engine))
+        self._books.usage.load(await usage_rows.read_all(self._engine))
         for row in await session_rows.read_recent(self._engine, sessions.forgotten_before):
             sessions.add(from_row(row))
         self._applied_seq = int(await session_rows.read_mark(self._engine, APPLIED_SEQ) or 0)
@@ -96,34 +112,42 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep for ever; to be started once."""
-        pruned_at = self._clock.monotonic()
+        pruned_at = usage_pruned_at = self._clock.monotonic()
         while True:
             await self._clock.sleep(self._flush_s)
-            await self._close_rebooted()
             await self._work_off_late()
             try:
                 await self.flush()
-                if self._clock.monotonic() - pruned_at > _PRUNE_EVERY_S:
-                    pruned_at = self._clock.monotonic()
+                now = self._clock.monotonic()
+                if now - pruned_at > _PRUNE_EVERY_S:
+                    pruned_at = now
                     await self._prune()
+                if now - usage_pruned_at > _DAY_S:
+                    usage_pruned_at = now
+                    await self._prune_usage()
             except StoreUnavailable:
                 continue  # the writer has counted it; the rows stay dirty
 
-    async def _close_rebooted(self) -> None:
-        while self._sessions.rebooting:
-            self._sessions.close_some(_SLICE)
-            await asyncio.sleep(0)
-
     async def _work_off_late(self) -> None:
-        """Fold in packets so late that their sessions had to be looked up in the store."""
+        """Fold in packets so late that their sessions had to be looked up in the store.
+
+        One that cannot be folded in is a fault of ours, counted as `Accounting.fold` does; its record stays in
+        the journal, and those behind it are not held up. A store that cannot be read is asked again later.
+        """
         late = self._accounting.late
         while late:
             report = late[0]  # stays in the queue until it is folded in, so that the mark does not pass it
+            rows: list[session_rows.SessionRow] = []
             if self._sessions.find(report) is None:
                 rows = await session_rows.find_by_acct_session_id(self._engine, report.acct_session_id)
+            try:
                 for row in rows:
                     self._sessions.add(from_row(row))
-            self._sessions.apply(report)
+                effect, session = self._sessions.apply(report)
+                if effect is Effect.REOPENED:
+                    self._accounting.on_session("session-reopened", session, "heard of again, late")
+            except Exception:  # noqa: BLE001 - see above
+                self._accounting.on_fault(int(Code.ACCOUNTING_REQUEST))
             late.popleft()
 
     async def flush(self) -> None:
@@ -132,21 +156,19 @@ class Keeper:
         Raises StoreUnavailable; then the sessions stay dirty.
         """
         sessions = self._sessions
-        settled = min([sessions.settled_seq, *(late.seq - 1 for late in self._accounting.late)])
+        settled = sessions.settled_seq
+        if self._accounting.late:  # queued in the order of their numbers
+            settled = min(settled, self._accounting.late[0].seq - 1)
         waiting = list(sessions.dirty)
         for start in range(0, len(waiting), _SLICE):
-            batch = waiting[start : start + _SLICE]
-            sessions.dirty.difference_update(batch)
-            rows = [to_row(session) for session in batch]
-
-            async def save(connection: AsyncConnection, rows: list[session_rows.SessionRow] = rows) -> None:
-                await session_rows.save(connection, rows)
-
-            try:
-                await self._writer.commit(save)
-            except StoreUnavailable:
-                sessions.dirty.update(batch)
-                raise
+            # What another slice has taken along is written already.
+            batch = [each for each in waiting[start : start + _SLICE] if each in sessions.dirty]
+            for session in batch:
+                self._count(session)
+            await self._save(self._books.usage.take(batch))
+        while self._books.usage.dirty:
+            await self._save(self._books.usage.take_some(_SLICE))
+        await self._save_bindings()
         if settled > self._applied_seq:
 
             async def mark(connection: AsyncConnection) -> None:
@@ -154,6 +176,61 @@ class Keeper:
 
             await self._writer.commit(mark)
             self._applied_seq = settled
+
+    def _count(self, session: Session) -> None:
+        """Add what a session has used since its last row to its subscriber's windows."""
+        tenant = self._index.tenants.get(session.tenant)
+        if tenant is None:
+            return
+        subscriber = tenant.subscribers.get(session.subscriber)
+        plan = None if subscriber is None else tenant.plans.get(subscriber.plan or "")
+        rules = NO_RULES if plan is None else plan.rules
+        self._books.usage.count(session, tenant.zone, rules.month_day, self._clock.wall())
+        if rules.allowances and session.closed_at is None:
+            self.counted.add((session.tenant, session.subscriber))
+
+    async def _save(self, taken: Taken) -> None:
+        """Write session rows and usage rows in one transaction; see `aaa.usage` for why that must be so."""
+        sessions = self._sessions
+        sessions.dirty.difference_update(taken.sessions)
+        rows = [to_row(session) for session in taken.sessions]
+
+        async def save(connection: AsyncConnection) -> None:
+            await session_rows.save(connection, rows)
+            await usage_rows.save(connection, taken.rows)
+
+        try:
+            await self._writer.commit(save)
+        except StoreUnavailable:
+            sessions.dirty.update(taken.sessions)
+            self._books.usage.give_back(taken)
+            raise
+
+    async def _save_bindings(self) -> None:
+        rows = self._books.bindings.rows()
+        if not rows:
+            return
+
+        async def save(connection: AsyncConnection) -> None:
+            await binding_rows.save(connection, rows)
+
+        try:
+            await self._writer.commit(save)
+        except StoreUnavailable:
+            self._books.bindings.put_back(rows)
+            raise
+
+    async def _prune_usage(self) -> None:
+        """Drop what subscribers used who have not been online for so long that no window is left."""
+        before = self._clock.wall() - _USAGE_S
+        self._books.usage.forget(before)
+        gone = [1]
+
+        async def prune(connection: AsyncConnection) -> None:
+            gone.append(await usage_rows.prune(connection, before))
+
+        while gone[-1]:
+            await self._writer.commit(prune)
 
     async def _prune(self) -> None:
         at = self._clock.wall()
@@ -165,6 +242,7 @@ class Keeper:
             gone.append(
                 await journal.prune(connection, at - self._retention.journal_s, self._applied_seq)
                 + await session_rows.prune_closed(connection, at - self._retention.closed_s)
+                + await jobs.prune(connection, at - self._retention.jobs_s)
             )
 
         await self._writer.commit(prune)

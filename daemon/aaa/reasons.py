@@ -18,11 +18,24 @@ class Deny(StrEnum):
     METHOD_UNSUPPORTED = "method-unsupported"
     ACCESS_REJECT = "access-reject"
     ACCESS_NONE = "access-none"
+    ACCESS_CAPTIVE = "access-captive"
     CAPTIVE_UNSUPPORTED = "captive-unsupported"
     NOT_YET_VALID = "not-yet-valid"
     EXPIRED = "expired"
     NO_PLAN = "no-plan"
+    OUTSIDE_HOURS = "outside-hours"
+    WRONG_NAS = "wrong-nas"
+    WRONG_SITE = "wrong-site"
+    CIRCUIT_MISMATCH = "circuit-mismatch"
+    VLAN_MISMATCH = "vlan-mismatch"
+    PORT_MISMATCH = "port-mismatch"
+    TOO_MANY_SESSIONS = "too-many-sessions"
+    OCTETS_USED_UP = "octets-used-up"
+    TIME_USED_UP = "time-used-up"
+    RETRY_LOOP = "retry-loop"
     UNRENDERABLE = "unrenderable"
+    STAFF_DISABLED = "staff-disabled"
+    STAFF_EXPIRED = "staff-expired"
 
     @property
     def meaning(self) -> str:
@@ -49,6 +62,7 @@ class Drop(StrEnum):
     JOURNAL_FULL = "journal-full"
     STORE_UNAVAILABLE = "store-unavailable"
     REPLY_TOO_LONG = "reply-too-long"
+    NAS_OVERLOAD = "nas-overload"  # more requests waited of this NAS than its share of the queue
     INTERNAL_ERROR = "internal-error"
 
 
@@ -63,9 +77,22 @@ _MEANINGS = {
     Deny.METHOD_UNSUPPORTED: "the NAS asks for a method that this edge does not speak",
     Deny.ACCESS_REJECT: "the platform has set the access mode to reject",
     Deny.ACCESS_NONE: "the platform has set the access mode to none",
-    Deny.CAPTIVE_UNSUPPORTED: "the access mode is captive, and the walled garden cannot be rendered",
+    Deny.ACCESS_CAPTIVE: "the platform has set the access mode to captive",
+    Deny.CAPTIVE_UNSUPPORTED: "a walled garden is due, but there is none or this NAS's vendor cannot build it",
     Deny.NOT_YET_VALID: "the subscription begins later",
     Deny.EXPIRED: "the subscription has ended",
     Deny.NO_PLAN: "the subscriber has no plan, or a plan that is not in the replica",
+    Deny.OUTSIDE_HOURS: "the plan does not allow a login at this hour",
+    Deny.WRONG_NAS: "the subscriber or its plan may not connect at this NAS",
+    Deny.WRONG_SITE: "the subscriber or its plan may not connect at this NAS's site",
+    Deny.CIRCUIT_MISMATCH: "the access line is not the one that the subscriber is tied to",
+    Deny.VLAN_MISMATCH: "the VLAN is not the one that the subscriber is tied to",
+    Deny.PORT_MISMATCH: "the port is not the one that the subscriber is tied to",
+    Deny.TOO_MANY_SESSIONS: "as many sessions as allowed are online from other equipment",
+    Deny.OCTETS_USED_UP: "an allowance of octets is used up",
+    Deny.TIME_USED_UP: "an allowance of time is used up",
+    Deny.RETRY_LOOP: "the same login was refused again and again; it is looked at again after a pause",
+    Deny.STAFF_DISABLED: "this member of staff may not log in any more",
+    Deny.STAFF_EXPIRED: "this member of staff's time is over",
     Deny.UNRENDERABLE: "the plan does not fit the attributes of this NAS's vendor",
 }

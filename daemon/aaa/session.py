@@ -13,21 +13,34 @@ from typing import NamedTuple
 
 from daemon.aaa.counters import Counters, Sample
 from radius.codes import Attr
+from radius.grant import Grant
 
 
 class State(StrEnum):
-    """Where a session is in its life."""
+    """Where a session is in its life; a reserved one is a permit whose Start has not come yet."""
 
+    RESERVED = "reserved"
     ACTIVE = "active"
+    SUSPECT = "suspect"
     CLOSED = "closed"
 
 
 class Closed(StrEnum):
-    """What closed a session; a real Stop outweighs what was concluded from a reboot."""
+    """What closed a session; a real Stop outweighs every conclusion of ours.
+
+    A session that was only concluded to be gone is opened again by a later sign of life.
+    """
 
     NOT = ""
     NAS_REBOOT = "nas-reboot"
+    GHOST = "ghost"  # interims were missed, though its NAS was heard of
+    NOT_ON_NAS = "not-on-nas"  # the NAS said that it knows no such session
+    TAKEN_OVER = "taken-over"  # the same equipment connected again
     STOP = "stop"
+
+
+_SLOWEST_S = 3600.0
+CONCLUDED = frozenset({Closed.GHOST, Closed.NOT_ON_NAS, Closed.TAKEN_OVER})
 
 
 TRACKED = (
@@ -81,19 +94,27 @@ class Session:
         "_latest",
         "_latest_at",
         "acct_session_id",
+        "applied",
+        "applied_reason",
         "box",
         "class_octets",
         "closed_at",
         "closed_by",
+        "count_gap",
+        "counted",
+        "counted_at",
         "counters",
         "heard_at",
+        "interim_s",
         "ipv6_octets",
         "key",
         "nas",
         "session_time_s",
+        "source",
         "start_seen",
         "started_at",
         "subscriber",
+        "suspect_since",
         "tenant",
         "terminate_cause",
         "uid",
@@ -121,14 +142,29 @@ class Session:
         self.counters = Counters()
         self.session_time_s = 0  # the longest that the NAS has said
         self.ipv6_octets = (0, 0)
+        self.applied: Grant | None = None  # what the NAS was last told, None where that is not known
+        self.applied_reason = ""  # why that was less than the plan
+        self.interim_s = 0.0  # how far apart its reports come, smoothed; 0 before the second
+        self.suspect_since: float | None = None
+        self.source = b""  # where its packets come from, 4 or 16 octets
+        self.counted = (0, 0, 0)  # upload octets, download octets, seconds that `aaa.usage` has counted
+        self.counted_at = 0.0  # event time up to which it has
+        self.count_gap = ""
         self._latest: tuple[bytes | None, ...] = (None,) * len(TRACKED)
         self._latest_at = 0.0
         self._at_of: list[float] | None = None
 
     @property
     def state(self) -> State:
-        """Active until something closes it."""
-        return State.ACTIVE if self.closed_at is None else State.CLOSED
+        """Active until something closes it, suspect when it should have been heard of and was not."""
+        if self.closed_at is not None:
+            return State.CLOSED
+        return State.ACTIVE if self.suspect_since is None else State.SUSPECT
+
+    @property
+    def ipv4_octets(self) -> bytes | None:
+        """The address that accounting reports, four octets."""
+        return self._latest[0]
 
     def find(self, attr: Attr) -> bytes | None:
         """Return the latest raw value of a tracked attribute."""
@@ -155,8 +191,13 @@ class Session:
             changed = changed or self.ipv6_octets != (upload, download)
         if self._fold_tracked(report.tracked, report.at):
             changed = True
-        if stop and self._close(report.at, Closed.STOP, report.terminate_cause):
-            changed = True
+        if stop:
+            return self._close(report.at, Closed.STOP, report.terminate_cause) or changed
+        if self.closed_at is not None and self.closed_by in CONCLUDED and report.at > self.closed_at:
+            self.closed_at = None
+            self.closed_by = Closed.NOT
+            self.terminate_cause = None
+            return True
         return changed
 
     def _fold_times(self, report: Report, start: bool) -> bool:
@@ -170,6 +211,10 @@ class Session:
             self.started_at = began
             changed = True
         if report.at > self.updated_at:
+            if self.updated_at:
+                apart = report.at - self.updated_at
+                apart = min(apart, max(2 * self.interim_s, _SLOWEST_S))  # an outage of a day is no new pace
+                self.interim_s += (apart - self.interim_s) / 4 if self.interim_s else apart
             self.updated_at = report.at
             changed = True
         if report.session_time_s is not None and report.session_time_s > self.session_time_s:
@@ -216,6 +261,12 @@ class Session:
         if self.closed_at is not None or self.started_at > at:
             return False
         return self._close(at, Closed.NAS_REBOOT, "nas-reboot")
+
+    def conclude(self, by: Closed, cause: str) -> bool:
+        """Close as of the last time its NAS told of it, because we conclude that it is gone; False if closed."""
+        if self.closed_at is not None:
+            return False
+        return self._close(self.updated_at, by, cause)
 
     def _close(self, at: float, by: Closed, cause: str | None) -> bool:
         outweighs = self.closed_by is not Closed.STOP and by is Closed.STOP

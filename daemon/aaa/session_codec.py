@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from daemon.aaa.counters import Counters, Sample, Totals
+from daemon.aaa.grant_codec import from_json, to_json
 from daemon.aaa.session import TRACKED, Closed, Report, Session
 from daemon.aaa.sessions import place
 from daemon.store.session_rows import SessionRow
@@ -28,6 +29,14 @@ def to_row(session: Session) -> SessionRow:
         "session_time_s": session.session_time_s,
         "closed_by": session.closed_by,
         "terminate_cause": session.terminate_cause,
+        "suspect_since": session.suspect_since,
+        "interim_s": session.interim_s,
+        "source": session.source.hex(),
+        "applied": None if session.applied is None else to_json(session.applied),
+        "applied_reason": session.applied_reason,
+        "counted": session.counted,
+        "counted_at": session.counted_at,
+        "count_gap": session.count_gap,
         "ipv6_octets": session.ipv6_octets,
         "runs": session.counters.runs,
         "base": session.counters.base,
@@ -66,6 +75,16 @@ def from_row(row: SessionRow) -> Session:
     session.closed_at = row.closed_at
     session.closed_by = Closed(detail["closed_by"])
     session.terminate_cause = detail["terminate_cause"]
+    session.suspect_since = detail.get("suspect_since")
+    session.interim_s = detail.get("interim_s", 0.0)
+    session.source = bytes.fromhex(detail.get("source", ""))
+    applied = detail.get("applied")
+    session.applied = None if applied is None else from_json(applied)
+    session.applied_reason = detail.get("applied_reason", "")
+    upload, download, seconds = detail.get("counted", (0, 0, 0))
+    session.counted = upload, download, seconds
+    session.counted_at = detail.get("counted_at", 0.0)
+    session.count_gap = detail.get("count_gap", "")
     runs = [(Sample(*first), Sample(*last)) for first, last in detail["runs"]]
     session.counters = Counters(runs, Totals(*detail["base"]))
     upload, download = detail["ipv6_octets"]

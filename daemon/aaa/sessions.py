@@ -7,13 +7,15 @@ is a new session, a late packet of the old one finds the old one.
 
 from __future__ import annotations
 
+from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from daemon.aaa import token
-from daemon.aaa.session import Report, Session, State
+from daemon.aaa.live import Live
+from daemon.aaa.session import Closed, Report, Session, State
 from radius.codes import AcctStatus
 
 SAME_START_S = 60.0
@@ -30,6 +32,7 @@ class Effect(StrEnum):
     RECOVERED = "recovered"  # opened by an interim or stop whose start we never saw
     UPDATED = "updated"
     CLOSED = "closed"
+    REOPENED = "reopened"  # a session that we had concluded to be gone
     LATE = "late"  # came after the close; folded in, never reopens
     REPEATED = "repeated"  # told nothing new
 
@@ -64,6 +67,9 @@ class SessionTable:
         self._counts: dict[tuple[str, str, State], int] = {}
         self._reboots = _Reboots()
         self._closed_order: deque[tuple[float, Session]] = deque()  # with when it was last heard of
+        self._closings: dict[int, list[Future[None]]] = {}
+        self._reportings: dict[int, list[Future[bytes]]] = {}
+        self.live = Live()
         self.dirty: set[Session] = set()
         self.folded_seq = 0
         self.forgotten_before = 0.0  # sessions closed before this are only in the store
@@ -77,6 +83,14 @@ class SessionTable:
     def counts(self) -> dict[tuple[str, str, State], int]:
         """Return how many sessions there are by tenant, NAS and state."""
         return dict(self._counts)
+
+    def live_of(self, nas: str) -> int:
+        """Return how many sessions live at the NASes of that id, of whatever tenant."""
+        return sum(
+            count
+            for (_, name, state), count in self._counts.items()
+            if name == nas and state is not State.CLOSED
+        )
 
     def snapshot(self) -> list[Session]:
         """Return the sessions as a list, for a reader that works in slices."""
@@ -98,8 +112,16 @@ class SessionTable:
         if session.closed_at is not None:
             self._closed_order.append((session.heard_at, session))
         else:
-            self._by_place.setdefault(place(session.tenant, session.nas, session.box), set()).add(session)
+            self._live(session)
         self._count(session.tenant, session.nas, session.state, 1)
+
+    def _live(self, session: Session) -> None:
+        self._by_place.setdefault(place(session.tenant, session.nas, session.box), set()).add(session)
+        self.live.add(session)
+
+    def boxes(self) -> dict[bytes, set[Session]]:
+        """Return the live sessions of each box, by `place`; not to be changed."""
+        return self._by_place
 
     def knows(self, report: Report) -> bool:
         """Tell whether the session of a report must be in memory, if there is one at all.
@@ -133,20 +155,8 @@ class SessionTable:
         if session is None:
             session = self._open(report)
             effect = Effect.OPENED if status == _START else Effect.RECOVERED
-            session.fold(report, status == _START, status == _STOP)
-            if session.closed_at is not None:
-                self._closed(session)
-                effect = Effect.RECOVERED
         else:
-            was_open = session.closed_at is None
-            changed = session.fold(report, status == _START, status == _STOP)
-            if was_open and session.closed_at is not None:
-                self._closed(session)
-                effect = Effect.CLOSED
-            elif not was_open:
-                effect = Effect.LATE
-            else:
-                effect = Effect.UPDATED if changed else Effect.REPEATED
+            effect = self._update(session, report)
         if session.closed_at is None and self._rebooted_at:
             self._close_if_rebooted(session, report)
         if report.uid is not None and session.tenant == report.tenant:
@@ -154,17 +164,92 @@ class SessionTable:
         self.dirty.add(session)
         return effect, session
 
+    def _update(self, session: Session, report: Report) -> Effect:
+        """Fold a report into a session that is there already."""
+        state, address, subscriber = session.state, session.ipv4_octets, session.subscriber
+        moved = state is not State.CLOSED and (
+            (report.tracked[0] is not None and report.tracked[0] != address)
+            or (report.subscriber != subscriber and not subscriber)
+        )
+        if moved:
+            self.live.remove(session)
+        changed = session.fold(report, report.status == _START, report.status == _STOP)
+        if moved:
+            self.live.add(session)
+        self._settle_suspect(session, state)
+        if state is State.CLOSED:
+            if session.closed_at is not None:
+                return Effect.LATE
+            self._live(session)
+            self._count(session.tenant, session.nas, State.CLOSED, -1)
+            self._count(session.tenant, session.nas, State.ACTIVE, 1)
+            return Effect.REOPENED
+        if session.closed_at is not None:
+            self._closed(session)
+            return Effect.CLOSED
+        return Effect.UPDATED if changed else Effect.REPEATED
+
+    def suspect(self, session: Session, at: float) -> None:
+        """Note that a live session has not been heard of when it should have been."""
+        if session.state is State.ACTIVE:
+            session.suspect_since = at
+            self._count(session.tenant, session.nas, State.ACTIVE, -1)
+            self._count(session.tenant, session.nas, State.SUSPECT, 1)
+            self.dirty.add(session)
+
+    def conclude(self, session: Session, by: Closed, cause: str) -> bool:
+        """Close a session that we conclude to be gone, as of its last report; False where it is closed."""
+        state = session.state
+        if not session.conclude(by, cause):
+            return False
+        self._settle_suspect(session, state)
+        self._closed(session)
+        self.dirty.add(session)
+        return True
+
+    def _settle_suspect(self, session: Session, state: State) -> None:
+        """Count a session that was suspect as active again, because something is known of it now."""
+        if state is State.SUSPECT:
+            session.suspect_since = None
+            self._count(session.tenant, session.nas, State.SUSPECT, -1)
+            self._count(session.tenant, session.nas, State.ACTIVE, 1)
+
+    def closing(self, uid: int) -> Future[None]:
+        """Return a future that is done when the session with that number is closed, or is not known."""
+        future: Future[None] = get_running_loop().create_future()
+        session = self._by_uid.get(uid)
+        if session is None or session.closed_at is not None:
+            future.set_result(None)
+        else:
+            self._closings.setdefault(uid, []).append(future)
+        return future
+
+    def reporting(self, uid: int) -> Future[bytes]:
+        """Return a future that gets the octets of the next accounting packet of that session."""
+        future: Future[bytes] = get_running_loop().create_future()
+        self._reportings.setdefault(uid, []).append(future)
+        return future
+
+    def reported(self, session: Session, octets: bytes) -> None:
+        """Tell those who wait for a packet of the session."""
+        if self._reportings:
+            for future in self._reportings.pop(session.uid, ()):
+                if not future.done():
+                    future.set_result(octets)
+
     def _open(self, report: Report) -> Session:
         """Make a session; its number is that of the record that opened it, which no other session can have."""
         session = Session(report, report.seq)
-        self.add(session)
+        session.fold(report, report.status == _START, report.status == _STOP)
+        self.add(session)  # only now: it is found by what it has, its address for one
+        self._count(session.tenant, session.nas, State.ACTIVE, 0)  # a NAS without live ones is shown, too
         return session
 
     def _close_if_rebooted(self, session: Session, report: Report) -> None:
         """Close a session whose packet was overtaken by its box's Accounting-On or -Off."""
         at = self._rebooted_at.get(place(session.tenant, session.nas, session.box))
         if at is not None and report.at < at and session.updated_at < at and session.close_by_reboot(at):
-            self._closed(session)
+            self._closed(session)  # it is not suspect: it has just reported
 
     def _closed(self, session: Session) -> None:
         key = place(session.tenant, session.nas, session.box)
@@ -173,6 +258,10 @@ class SessionTable:
             sessions.discard(session)
             if not sessions:
                 del self._by_place[key]
+        self.live.remove(session)
+        for future in self._closings.pop(session.uid, ()):
+            if not future.done():
+                future.set_result(None)
         self._closed_order.append((session.heard_at, session))
         self._count(session.tenant, session.nas, State.ACTIVE, -1)
         self._count(session.tenant, session.nas, State.CLOSED, 1)
@@ -202,7 +291,10 @@ class SessionTable:
                 waiting.pop(0)
                 continue
             looked += 1
-            if session.close_by_reboot(reboot.at):
+            state = session.state
+            # One that was opened by a later record is new, whatever its clock of whole seconds says.
+            if session.uid < reboot.seq and session.close_by_reboot(reboot.at):
+                self._settle_suspect(session, state)
                 self._closed(session)
                 self.dirty.add(session)
                 closed.append(session)
@@ -230,6 +322,8 @@ class SessionTable:
             if noted_at >= closed_before:
                 break  # and so were all behind it
             self._closed_order.popleft()
+            if session.closed_at is None or session.uid not in self._by_uid:
+                continue  # opened again meanwhile, or here twice because of that
             if session.heard_at >= closed_before or session in self.dirty:
                 self._closed_order.append((session.heard_at, session))
                 continue

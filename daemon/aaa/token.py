@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import count
 from zlib import crc32
 
-from daemon.replica.records import Subscriber
 from radius.codes import Attr
 
 _MARK = b"\xd3\x01"
@@ -45,27 +44,3 @@ def read(value: bytes | None) -> int | None:
 def belongs(value: bytes, subscriber: str) -> bool:
     """Tell whether a token of ours was made for that subscriber."""
     return value[10:] == subscriber_check(subscriber)
-
-
-class Issued:
-    """Who got which session number lately, so that accounting under another name finds its subscriber.
-
-    Two generations, turned over by count: the last 100,000 permits at least.
-    """
-
-    __slots__ = ("_old", "young")
-
-    _MOST = 100_000
-
-    def __init__(self) -> None:
-        self.young: dict[int, Subscriber] = {}
-        self._old: dict[int, Subscriber] = {}
-
-    def turn(self) -> None:
-        """Forget the oldest; to be called once in each batch."""
-        if len(self.young) >= self._MOST:
-            self._old, self.young = self.young, {}
-
-    def find(self, uid: int) -> Subscriber | None:
-        """Return the subscriber that session number was issued for, if that was lately."""
-        return self.young.get(uid) or self._old.get(uid)

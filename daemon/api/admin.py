@@ -8,9 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request
 
 from daemon.aaa import explain
-from daemon.aaa.session import Session, State
-from daemon.aaa.session_codec import framed_ip, from_row
+from daemon.aaa.session import State
+from daemon.aaa.session_codec import framed_ip
+from daemon.aaa.staff import StaffDecision
 from daemon.api import views
+from daemon.api.coa import add_coa
+from daemon.api.events import add_events
 from daemon.api.listing import page, sliced
 from daemon.api.models import (
     CandidateView,
@@ -19,13 +22,15 @@ from daemon.api.models import (
     NasView,
     Page,
     ReloadView,
-    SessionView,
     StatusView,
     SubscriberView,
 )
+from daemon.api.plans import add_plans
 from daemon.api.services import Services
+from daemon.api.sessions import add_sessions
+from daemon.api.staff import add_staff
+from daemon.api.usage import add_usage, find_subscriber
 from daemon.replica.records import Subscriber
-from daemon.store import session_rows
 from daemon.sync.load import LoadRequest
 from radius.line import canonical_mac
 
@@ -40,7 +45,12 @@ def admin_router(services: Services) -> APIRouter:
     _add_data(router, services)
     _add_subscribers(router, services)
     _add_nas(router, services)
-    _add_sessions(router, services)
+    add_sessions(router, services)
+    add_coa(router, services)
+    add_events(router, services)
+    add_plans(router, services)
+    add_usage(router, services)
+    add_staff(router, services)
     _add_decisions(router, services)
     return router
 
@@ -56,7 +66,7 @@ def _add_daemon(router: APIRouter, services: Services) -> None:
 
     @router.get("/journal/count")
     async def journal_count() -> dict[str, int]:
-        return {"records": services.journal_records()}
+        return {"records": services.aaa.journal.last_seq}
 
 
 def _add_data(router: APIRouter, services: Services) -> None:
@@ -83,7 +93,7 @@ def _add_data(router: APIRouter, services: Services) -> None:
 def _add_subscribers(router: APIRouter, services: Services) -> None:
     async def online() -> dict[tuple[str, str], int]:
         counts: dict[tuple[str, str], int] = {}
-        async for session in sliced(services.sessions.snapshot()):
+        async for session in sliced(services.aaa.sessions.snapshot()):
             if session.state is State.ACTIVE and session.subscriber:
                 key = (session.tenant, session.subscriber)
                 counts[key] = counts.get(key, 0) + 1
@@ -116,11 +126,8 @@ def _add_subscribers(router: APIRouter, services: Services) -> None:
 
     @router.get("/subscribers/{name:path}")
     async def subscriber(name: str) -> SubscriberView:
-        for tenant in services.index.tenants.values():
-            found = tenant.subscribers.get(name) or tenant.usernames.get(name.encode())
-            if found is not None:
-                return views.subscriber_view(found, (await online()).get((found.tenant, found.id), 0))
-        raise HTTPException(404, f"no subscriber has the id or user name {name}")
+        _, found = find_subscriber(services, name)
+        return views.subscriber_view(found, (await online()).get((found.tenant, found.id), 0))
 
 
 def _mentions(subscriber: Subscriber, text: str) -> bool:
@@ -129,11 +136,11 @@ def _mentions(subscriber: Subscriber, text: str) -> bool:
 
 def _add_nas(router: APIRouter, services: Services) -> None:
     def all_views() -> list[NasView]:
-        services.clients.turn()
-        live = services.sessions.counts()
+        services.aaa.clients.turn()
+        live = services.aaa.sessions.counts()
         out = []
         for nas in services.index.nases():
-            client = services.clients.get(nas.tenant, nas.id)
+            client = services.aaa.clients.get(nas.tenant, nas.id)
             if client is not None:
                 out.append(views.nas_view(client, live.get((nas.tenant, nas.id, State.ACTIVE), 0)))
         return sorted(out, key=lambda each: (each.tenant, each.id))
@@ -152,57 +159,8 @@ def _add_nas(router: APIRouter, services: Services) -> None:
 
     @router.get("/nas-candidates")
     async def candidates() -> Page[CandidateView]:
-        items = [views.candidate_view(each) for each in services.clients.candidates()]
+        items = [views.candidate_view(each) for each in services.aaa.clients.candidates()]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
-
-
-def _add_sessions(router: APIRouter, services: Services) -> None:
-    @router.get("/sessions")
-    async def sessions(
-        username: str | None = None,
-        nas: str | None = None,
-        address: str | None = None,
-        state: str | None = None,
-        limit: _Limit = 100,
-        offset: _Offset = 0,
-    ) -> Page[SessionView]:
-        def wanted(session: Session) -> bool:
-            return (
-                (username is None or session.username == username)
-                and (nas is None or session.nas == nas)
-                and (state is None or session.state == state)
-                and (address is None or framed_ip(session) == address)
-            )
-
-        snapshot = services.sessions.snapshot()
-        if state != State.ACTIVE:
-            snapshot += await _closed_earlier(username, nas, address, limit + offset)
-        snapshot.sort(key=lambda session: -session.started_at)
-        return await page(snapshot, wanted, views.session_view, limit=limit, offset=offset)
-
-    async def _closed_earlier(
-        username: str | None, nas: str | None, address: str | None, limit: int
-    ) -> list[Session]:
-        """Return closed sessions that only the store still has."""
-        search = session_rows.Search(username=username, nas=nas, framed_ip_address=address, limit=limit)
-        rows = await session_rows.search_closed(services.engine, search)
-        return [from_row(row) for row in rows if services.sessions.find_uid(row.uid) is None]
-
-    @router.get("/sessions/{name:path}")
-    async def session(name: str) -> SessionView:
-        octets = name.encode()
-        newest: Session | None = None
-        async for each in sliced(services.sessions.snapshot()):
-            if str(each.uid) == name:
-                return views.session_view(each)
-            if each.acct_session_id == octets and (newest is None or each.started_at > newest.started_at):
-                newest = each
-        if newest is not None:
-            return views.session_view(newest)
-        rows = await session_rows.find_by_acct_session_id(services.engine, octets)
-        if not rows:
-            raise HTTPException(404, f"no session has the number or Acct-Session-Id {name}")
-        return views.session_view(from_row(max(rows, key=lambda row: row.started_at)))
 
 
 def _add_decisions(router: APIRouter, services: Services) -> None:
@@ -211,17 +169,33 @@ def _add_decisions(router: APIRouter, services: Services) -> None:
         mac = canonical_mac(subject)
         wanted = await _user_of_address(services, subject) or subject
         items: list[DecisionView] = []
-        async for decision in sliced(services.trace.newest_first()):
+        async for decision in sliced(services.aaa.trace.newest_first()):
             if explain.matches(decision, wanted, mac):
                 items.append(views.decision_view(decision, services.dictionary))
                 if len(items) == limit:
                     break
+        items += _of_staff(services, wanted, limit)
+        items.sort(key=lambda each: -each.at)
+        del items[limit:]
         return Page(items=items, count=len(items), limit=limit, offset=0)
+
+
+def _of_staff(services: Services, wanted: str, most: int) -> list[DecisionView]:
+    """Return the latest decisions about a member of staff, by user name or id."""
+    found: list[DecisionView] = []
+    for decision in services.aaa.staff_trace.newest_first():
+        assert isinstance(decision, StaffDecision), "the trace of staff has no others"
+        known = decision.staff is not None and decision.staff.id == wanted
+        if known or explain.matches(decision, wanted, None):
+            found.append(views.staff_decision_view(decision, services.dictionary))
+            if len(found) == most:
+                break
+    return found
 
 
 async def _user_of_address(services: Services, subject: str) -> str | None:
     """Return the user name behind an address that a live session has."""
-    async for session in sliced(services.sessions.snapshot()):
+    async for session in sliced(services.aaa.sessions.snapshot()):
         if session.state is State.ACTIVE and framed_ip(session) == subject:
             return session.username
     return None

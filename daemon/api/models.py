@@ -34,6 +34,15 @@ class Failure(Model):
     retryable: bool = False
 
 
+class DeviationView(Model):
+    """How a live session is not what the data want."""
+
+    since: float
+    reason: str
+    fields: list[str] = Field(description="what differs; empty: the session should end")
+    live: bool = Field(description="whether its NAS can be told to change it without ending it")
+
+
 class SessionView(Model):
     """One session. Octets are seen from the subscriber; times are epoch seconds."""
 
@@ -64,6 +73,11 @@ class SessionView(Model):
     closed_by: str
     terminate_cause: str | None
     class_: str | None = Field(alias="class")
+    applied: dict[str, str] = Field(description="what the NAS was last told, as far as it is known")
+    applied_reason: str = Field(description="why that is less than the plan")
+    interim_s: float = Field(description="how far apart its reports come, 0 before the second")
+    suspect_since: float | None
+    deviation: DeviationView | None
 
 
 class SubscriberView(Model):
@@ -94,7 +108,13 @@ class NasView(Model):
     id: str
     prefixes: list[str]
     vendor: str
+    site: str | None
+    coa: bool = Field(description="false: it takes no CoA and no Disconnect from us")
+    coa_address: str | None = Field(description="none: where its packets come from")
     coa_port: int
+    coa_secret: str = Field(description="own, or that of its requests")
+    coa_message_authenticator: bool
+    coa_event_timestamp: bool
     message_authenticator: str = Field(description="required or observed")
     limit_proxy_state: bool
     rotating_secret: bool
@@ -123,6 +143,14 @@ class StepView(Model):
     detail: str
 
 
+class AttributeView(Model):
+    """One attribute of a reply. What its octets hold besides it, other attributes, comes once for each."""
+
+    text: str
+    source: str = Field(description="what it came from")
+    hex: str = Field(description="its octets on the wire")
+
+
 class DecisionView(Model):
     """One decision, step by step."""
 
@@ -135,9 +163,10 @@ class DecisionView(Model):
     reason: str
     meaning: str
     method: str
-    subscriber: str | None
-    plan: str | None
-    session_class: str | None = Field(description="the Class token of the session, hex")
+    subscriber: str | None = None
+    plan: str | None = None
+    staff: str | None = Field(None, description="of a login to a device: who; empty for nobody known")
+    session_class: str | None = Field(None, description="the Class token of the session, hex")
     replica_generation: int
     steps: list[StepView]
     request: list[str]
@@ -173,6 +202,8 @@ class StatusView(Model):
     replica: dict[str, int]
     replica_changed_at: float | None
     sessions: dict[str, int]
+    deviating: int = Field(description="live sessions that are not what the data want")
+    coa_jobs: dict[str, int] = Field(description="CoA and Disconnect jobs at work, by state")
     journal_last_seq: int
     journal_pending: int
     tasks: list[dict[str, str]]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from daemon.aaa.nas import Clients
-from daemon.aaa.sessions import SessionTable
-from daemon.aaa.trace import Trace
+from daemon.aaa.assembly import RequestPath
 from daemon.api.models import ReloadView, StatusView
+from daemon.clock import Clock
+from daemon.events import Events
 from daemon.replica.index import Index
 from daemon.sync.load import Changed, LoadRequest
 from radius.dictionary import Dictionary
@@ -23,13 +23,12 @@ class Services:
 
     engine: AsyncEngine
     index: Index
-    clients: Clients
-    sessions: SessionTable
-    trace: Trace
+    aaa: RequestPath
+    events: Events
+    clock: Clock
     dictionary: Dictionary
     metrics: CollectorRegistry
     load: Callable[[LoadRequest], Awaitable[Changed]]
     reload: Callable[[], Awaitable[ReloadView]]
     status: Callable[[], StatusView]
     export: Callable[[bool], Awaitable[list[dict[str, object]]]]
-    journal_records: Callable[[], int]

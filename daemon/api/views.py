@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
-from daemon.aaa import explain, token
+from daemon.aaa import explain, staff, token
 from daemon.aaa.decision import Decision
+from daemon.aaa.explain import Step
 from daemon.aaa.nas import Candidate, Client
 from daemon.aaa.reasons import Deny
-from daemon.aaa.session import Session
-from daemon.aaa.session_codec import framed_ip, prefix_text, text
+from daemon.aaa.staff import StaffDecision
 from daemon.api.models import (
+    AttributeView,
     CandidateView,
     DecisionView,
     NasView,
-    SessionView,
     StepView,
     SubscriberView,
 )
@@ -22,55 +23,11 @@ from daemon.replica.records import Subscriber
 from radius import tree
 from radius.codes import Attr, Code
 from radius.dictionary import Dictionary
+from radius.grant import Rendered
 from radius.packet import Packet, decode, header
 from radius.udp import source
 
 _ADVISE_AFTER = 100
-
-
-def session_view(session: Session) -> SessionView:
-    """Return a session for people and programs."""
-    return SessionView.model_validate(_session_fields(session))
-
-
-def _session_fields(session: Session) -> dict[str, object]:
-    totals = session.counters.totals
-    return {
-        "uid": str(session.uid),
-        "tenant": session.tenant,
-        "username": session.username,
-        "subscriber": session.subscriber,
-        "nas": session.nas,
-        "box": _box_text(session.box),
-        "acct_session_id": text(session.acct_session_id) or "",
-        "state": session.state,
-        "framed_ip_address": framed_ip(session),
-        "framed_ipv6_prefix": prefix_text(session.find(Attr.FRAMED_IPV6_PREFIX)),
-        "delegated_ipv6_prefix": prefix_text(session.find(Attr.DELEGATED_IPV6_PREFIX)),
-        "calling_station_id": text(session.find(Attr.CALLING_STATION_ID)),
-        "nas_port_id": text(session.find(Attr.NAS_PORT_ID)),
-        "octets_upload": totals.upload_octets,
-        "octets_download": totals.download_octets,
-        "packets_upload": totals.upload_packets,
-        "packets_download": totals.download_packets,
-        "octets_upload_ipv6": session.ipv6_octets[0],
-        "octets_download_ipv6": session.ipv6_octets[1],
-        "session_time_s": session.session_time_s,
-        "started_at": session.started_at,
-        "start_seen": session.start_seen,
-        "updated_at": session.updated_at,
-        "closed_at": session.closed_at,
-        "closed_by": session.closed_by,
-        "terminate_cause": session.terminate_cause,
-        "class": None if session.class_octets is None else session.class_octets.hex(),
-    }
-
-
-def _box_text(box: bytes) -> str:
-    """Return which box it was: its name, or an address."""
-    if box[0] == Attr.NAS_IDENTIFIER:
-        return text(box[1:]) or ""
-    return str(ip_address(box[1:])) if len(box) in (5, 17) else box[1:].hex()
 
 
 def subscriber_view(subscriber: Subscriber, online: int) -> SubscriberView:
@@ -103,7 +60,13 @@ def nas_view(client: Client, sessions: int) -> NasView:
         id=nas.id,
         prefixes=[str(prefix) for prefix in nas.prefixes],
         vendor=nas.vendor,
+        site=nas.site,
+        coa=nas.coa,
+        coa_address=_optional(nas.coa_address),
         coa_port=nas.coa_port,
+        coa_secret="that of its requests" if nas.coa_secret is None else "own",
+        coa_message_authenticator=nas.coa_message_authenticator,
+        coa_event_timestamp=nas.coa_event_timestamp,
         message_authenticator="required" if nas.require_message_authenticator else "observed",
         limit_proxy_state=nas.limit_proxy_state,
         rotating_secret=nas.previous_secret is not None,
@@ -137,26 +100,54 @@ def candidate_view(candidate: Candidate) -> CandidateView:
 
 def decision_view(decision: Decision, dictionary: Dictionary) -> DecisionView:
     """Return a decision with its steps; passwords are hidden by the dictionary."""
+    return DecisionView.model_validate(
+        _asked(decision, dictionary)
+        | {
+            "meaning": _meaning(decision, "the subscriber may connect"),
+            "subscriber": None if decision.subscriber is None else decision.subscriber.id,
+            "plan": None if decision.plan is None else decision.plan.id,
+            "session_class": _class_text(decision),
+            "steps": _steps(explain.steps(decision)),
+            "reply": []
+            if decision.prepared is None
+            else _lines(decision.prepared.sent(decision.uid), dictionary),
+        }
+    )
+
+
+def staff_decision_view(decision: StaffDecision, dictionary: Dictionary) -> DecisionView:
+    """Return a decision about a member of staff with its steps."""
+    return DecisionView.model_validate(
+        _asked(decision, dictionary)
+        | {
+            "meaning": _meaning(decision, "this member of staff may log in"),
+            "staff": "" if decision.staff is None else decision.staff.id,
+            "steps": _steps(staff.steps(decision)),
+            "reply": _lines(decision.rendered or (), dictionary),
+        }
+    )
+
+
+def _asked(decision: Decision, dictionary: Dictionary) -> dict[str, object]:
+    """Return what is shown of every decision."""
     packet = decision.packet
     address, port = source(decision.peer)
-    return DecisionView(
-        at=decision.at,
-        nas=decision.client.nas.id,
-        source=f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}",
-        username=packet.find_text(Attr.USER_NAME) or "",
-        calling_station_id=packet.find_text(Attr.CALLING_STATION_ID),
-        outcome="reject" if decision.reason else "accept",
-        reason=decision.reason or "permitted",
-        meaning=_meaning(decision),
-        method=decision.method,
-        subscriber=None if decision.subscriber is None else decision.subscriber.id,
-        plan=None if decision.plan is None else decision.plan.id,
-        session_class=_class_text(decision),
-        replica_generation=decision.generation,
-        steps=[StepView(step=s.step, result=s.result, detail=s.detail) for s in explain.steps(decision)],
-        request=[attribute.text() for attribute in tree.decode(packet, dictionary)],
-        reply=_reply_lines(decision, dictionary),
-    )
+    return {
+        "at": decision.at,
+        "nas": decision.client.nas.id,
+        "source": f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}",
+        "username": packet.find_text(Attr.USER_NAME) or "",
+        "calling_station_id": packet.find_text(Attr.CALLING_STATION_ID),
+        "outcome": "reject" if decision.reason else "accept",
+        "reason": decision.reason or "permitted",
+        "method": decision.method,
+        "replica_generation": decision.generation,
+        "request": [attribute.text() for attribute in tree.decode(packet, dictionary)],
+    }
+
+
+def _steps(steps: Iterable[Step]) -> list[StepView]:
+    return [StepView(step=each.step, result=each.result, detail=each.detail) for each in steps]
 
 
 def _class_text(decision: Decision) -> str | None:
@@ -165,21 +156,24 @@ def _class_text(decision: Decision) -> str | None:
     return token.class_attribute(decision.uid, token.subscriber_check(decision.subscriber.id))[2:].hex()
 
 
-def _meaning(decision: Decision) -> str:
+def _meaning(decision: Decision, permitted: str) -> str:
     if not decision.reason:
-        return "the subscriber may connect"
+        return permitted
     return decision.detail or Deny(decision.reason).meaning
 
 
-def _reply_lines(decision: Decision, dictionary: Dictionary) -> list[str]:
-    """Return the reply's attributes, each with what it came from."""
-    if decision.prepared is None:
-        return []
-    lines = []
-    for rendered in decision.prepared.rendered:
-        attributes = tree.decode(_as_packet(rendered.octets), dictionary)
-        lines += [f"{attribute.text()}  ({rendered.source})" for attribute in attributes]
-    return lines
+def _lines(rendered: Iterable[Rendered], dictionary: Dictionary) -> list[str]:
+    """Return attributes as they were sent, each with what it came from."""
+    return [f"{each.text}  ({each.source})" for each in attribute_views(rendered, dictionary)]
+
+
+def attribute_views(rendered: Iterable[Rendered], dictionary: Dictionary) -> list[AttributeView]:
+    """Return attributes for people and programs: named, with where each came from and its octets."""
+    return [
+        AttributeView(text=attribute.text(), source=each.source, hex=each.octets.hex())
+        for each in rendered
+        for attribute in tree.decode(_as_packet(each.octets), dictionary)
+    ]
 
 
 def _as_packet(attributes: bytes) -> Packet:

@@ -30,12 +30,19 @@ def list_command(context: click.Context, output: str) -> None:
         Column("id", "NAS"),
         Column("prefixes", "Addresses"),
         Column("vendor", "Vendor"),
+        Column("site", "Site"),
+        Column("takes_coa", "CoA"),
         Column("message_authenticator", "Message-Auth."),
         Column("sessions", "Sessions", "right"),
         Column("signed_requests", "Signed", "right"),
         Column("unsigned_requests", "Unsigned", "right"),
     )
-    show_page(ask(context, "GET", "/api/v1/nas"), columns, output)
+
+    def row(item: dict[str, Any]) -> dict[str, Any]:
+        port = item["coa_port"]
+        return item | {"takes_coa": f"port {port}" if item["coa"] else "no"}
+
+    show_page(ask(context, "GET", "/api/v1/nas"), columns, output, row)
 
 
 @group.command("show")

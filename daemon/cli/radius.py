@@ -13,6 +13,7 @@ import click
 from daemon.cli import nas
 from daemon.cli import radius_attributes as build
 from daemon.cli.output import Column, ExitCode, fail, output_option, show, show_one
+from daemon.cli.radius_listen import listen
 from daemon.cli.radius_options import (
     ACCT_PORT,
     AUTH_PORT,
@@ -52,6 +53,9 @@ _COLUMNS = (Column("name", "Attribute"), Column("value", "Value"))
 @click.group("radius")
 def group() -> None:
     """Ask RADIUS servers as a NAS would, and read RADIUS packets."""
+
+
+group.add_command(listen)
 
 
 @group.command("auth")

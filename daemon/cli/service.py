@@ -75,6 +75,8 @@ def status(context: click.Context, output: str) -> None:
             "replica": ", ".join(f"{count} {kind}" for kind, count in found["replica"].items()),
             "replica changed": when(found["replica_changed_at"]),
             "sessions": ", ".join(f"{count} {state}" for state, count in found["sessions"].items()) or "none",
+            "deviating": f"{found['deviating']} sessions are not what the data want",
+            "coa jobs": ", ".join(f"{count} {state}" for state, count in found["coa_jobs"].items()) or "none",
             "journal": f"{found['journal_last_seq']} records, {found['journal_pending']} waiting for the disk",
             "tasks": ", ".join(f"{task['name']} {task['state']}" for task in found["tasks"]),
         },

@@ -19,7 +19,9 @@ _MARKS = {"passed": "ok", "failed": "NO"}
 @output_option
 @click.pass_context
 def why(context: click.Context, subject: str, limit: int, output: str) -> None:
-    """Tell why SUBJECT (user name, subscriber id, MAC or IP address) was accepted or rejected.
+    """Tell why SUBJECT (user name, id, MAC or IP address) was accepted or rejected.
+
+    Logins of subscribers, and of staff to devices.
 
     Example: dotmac-edge why alice --last 3
     """
@@ -38,8 +40,9 @@ def why(context: click.Context, subject: str, limit: int, output: str) -> None:
 
 
 def _print(decision: dict[str, Any]) -> None:
+    staff = "" if decision["staff"] is None else " (staff)"
     click.echo(
-        f"{when(decision['at'])}  {escaped(decision['username']) or '(no user name)'} from {decision['nas']} "
+        f"{when(decision['at'])}  {escaped(decision['username']) or '(no user name)'}{staff} from {decision['nas']} "
         f"({decision['source']}): {decision['outcome'].upper()}, {decision['reason']}"
     )
     click.echo(f"  {decision['meaning']}")

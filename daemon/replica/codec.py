@@ -25,22 +25,29 @@ from daemon.replica.records import (
     Secret,
     SecretKind,
     Service,
+    Staff,
     Subscriber,
     Tenant,
 )
+from daemon.replica.rules import Allowance, Hours, LinePolicy, RateHours, Treatment
+from daemon.replica.rules_codec import (
+    DATACLASSES,
+    load_garden,
+    load_rules,
+    load_treatments,
+    wire_allowance,
+    wire_hours,
+    wire_rate,
+    wire_rate_hours,
+    wire_treatment,
+)
 from daemon.store.seal import SealBroken, Sealer, context
-from radius import rates
-from radius.grant import Access, Burst, Rate, Route
+from radius.grant import Access, Burst, Privilege, Rate, Route
 
 # JSON as `json.loads` gives it; the loaders below check what they take from it by building records.
 Json = Any
 _Special = Mapping[type, Callable[[Any], Json]]
-KINDS: tuple[str, ...] = (
-    "tenant",
-    "nas",
-    "plan",
-    "subscriber",
-)  # in the order in which they refer to another
+KINDS: tuple[str, ...] = ("tenant", "plan", "nas", "subscriber", "staff")
 
 
 class RecordUnreadable(DaemonError):
@@ -129,13 +136,19 @@ def export(
         text = None if spell is None else spell(value)
         return named | ({"octets": value.octets.hex()} if text is None else {"value": text})
 
-    special: _Special = {Secret: secret, AttributeEdit: edit, Rate: _wire_rate, Burst: _wire_burst}
-    body = _said(record, special)
+    body = _wire_body(record, _said(record, {**_WIRE, Secret: secret, AttributeEdit: edit}))
+    del body["id"]
+    tenant = body.pop("tenant", None)
+    return (
+        {"kind": kind_of(record)} | ({"tenant": tenant} if tenant else {}) | {"id": record.id, "body": body}
+    )
+
+
+def _wire_body(record: Record, body: dict[str, Json]) -> dict[str, Json]:
+    """Return what `_said` has of a record with the feed's names, in its flat form; `body` is used up."""
     for name in _SECRETS:
         if body.get(name, ...) is None:
             del body[name]
-    del body["id"]
-    tenant = body.pop("tenant", None)
     service = _wire_service(body.pop("service", {}))
     if isinstance(record, Subscriber):
         attributes = service.pop("attributes", None)
@@ -143,23 +156,21 @@ def export(
         body |= {"attributes": attributes} if attributes else {}
     else:
         body |= service
+    body |= body.pop("rules", {})
+    for name in _BY_NAME:
+        if name in body:
+            body[name] = dict(body[name])
     for ours, wire in _WIRE_NAMES:
         if ours in body:
             body[wire] = body.pop(ours)
     if isinstance(record, Nas):
         body["coa_port"] = record.coa_port  # said always: what it is when not said depends on the vendor
-    return (
-        {"kind": kind_of(record)} | ({"tenant": tenant} if tenant else {}) | {"id": record.id, "body": body}
-    )
-
-
-def _wire_rate(rate: Rate) -> Json:
-    return {"download": rates.text(rate.download_bps), "upload": rates.text(rate.upload_bps)}
+    return body
 
 
 def _wire_burst(burst: Burst) -> Json:
-    threshold = _wire_rate(burst.threshold)
-    return _wire_rate(burst.rate) | {
+    threshold = wire_rate(burst.threshold)
+    return wire_rate(burst.rate) | {
         "threshold_download": threshold["download"],
         "threshold_upload": threshold["upload"],
         "seconds": burst.seconds,
@@ -221,7 +232,11 @@ def _plan(said: Json, seal: Sealer) -> Plan:
 
 
 def _tenant(said: Json, seal: Sealer) -> Tenant:
-    return Tenant(**_fields(said, {}, "tenant", seal))
+    return Tenant(**_fields(said, _TENANT, "tenant", seal))
+
+
+def _staff(said: Json, seal: Sealer) -> Staff:
+    return Staff(**_fields(said, _STAFF, "staff", seal))
 
 
 def _fields(
@@ -273,12 +288,19 @@ def _each(loader: Callable[[Json], Any]) -> Callable[[Json], Any]:
     return lambda said: tuple([loader(each) for each in said])
 
 
-_KIND_OF: Mapping[type[Record], str] = {Tenant: "tenant", Nas: "nas", Plan: "plan", Subscriber: "subscriber"}
+_KIND_OF: Mapping[type[Record], str] = {
+    Tenant: "tenant",
+    Plan: "plan",
+    Nas: "nas",
+    Subscriber: "subscriber",
+    Staff: "staff",
+}
 _LOADERS: Mapping[str, Callable[[Json, Sealer], Record]] = {
     "tenant": _tenant,
-    "nas": _nas,
     "plan": _plan,
+    "nas": _nas,
     "subscriber": _subscriber,
+    "staff": _staff,
 }
 _ACCESS_MODES = {mode.value: mode for mode in AccessMode}
 _SECRET_KINDS = {kind.value: kind for kind in SecretKind}
@@ -289,7 +311,16 @@ _WIRE_NAMES = (
     ("rate_text", "mikrotik_rate_limit"),
 )
 _raw_decode = json.JSONDecoder().raw_decode
-_SECRETS = frozenset({"secret", "previous_secret", "line_password"})
+_SECRETS = frozenset({"secret", "previous_secret", "line_password", "coa_secret"})
+_BY_NAME = ("treatments", "groups")  # pairs in the record, an object in the feed
+_WIRE: _Special = {
+    Rate: wire_rate,
+    Burst: _wire_burst,
+    Treatment: wire_treatment,
+    Hours: wire_hours,
+    RateHours: wire_rate_hours,
+    Allowance: wire_allowance,
+}
 
 # Values that many subscribers share are kept once: `intern` for words, enum members for modes.
 _SERVICE: Mapping[str, Callable[[Json], Any]] = {
@@ -313,14 +344,25 @@ _SUBSCRIBER: Mapping[str, Callable[[Json], Any]] = {
     "ipv6_prefix": IPv6Network,
     "ipv6_delegated": IPv6Network,
     "routes": _each(_route),
+    "nases": tuple,
+    "sites": tuple,
+    "line_policy": LinePolicy,
     "service": _service,
 }
 _NAS: Mapping[str, Callable[[Json], Any]] = {
     "prefixes": _each(ip_network),
     "identities": _each(IdentitySource),
+    "coa_address": ip_address,
     "edits": _each(_edit),
 }
-_PLAN: Mapping[str, Callable[[Json], Any]] = {"access": Access, "service": _service}
+_PLAN: Mapping[str, Callable[[Json], Any]] = {"access": Access, "service": _service, "rules": load_rules}
+_TENANT: Mapping[str, Callable[[Json], Any]] = {"garden": load_garden, "treatments": load_treatments}
+_STAFF: Mapping[str, Callable[[Json], Any]] = {
+    "privilege": Privilege,
+    "groups": _each(tuple),
+    "nases": tuple,
+    "sites": tuple,
+}
 
 _DEFAULTS: Mapping[type, tuple[tuple[str, Any], ...]] = {
     made: tuple(
@@ -328,5 +370,13 @@ _DEFAULTS: Mapping[type, tuple[tuple[str, Any], ...]] = {
         for each in fields(made)
         if each.init
     )
-    for made in (Tenant, Nas, Plan, Subscriber, Service, Rate, Burst, Route, AttributeEdit)
+    for made in (
+        *_KIND_OF,
+        Service,
+        Rate,
+        Burst,
+        Route,
+        AttributeEdit,
+        *DATACLASSES,
+    )
 }

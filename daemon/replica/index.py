@@ -6,20 +6,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from ipaddress import ip_address
+from struct import pack
+from zoneinfo import ZoneInfo
 
-from daemon.replica.records import Nas, Plan, Record, Subscriber, Tenant
+from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
 
 _CACHE_MOST = 50_000
+# UTC as a file of RFC 8536 section 3: no transitions, one type of offset 0. For machines without time zones.
+_UTC_FILE = pack(">4s16x6llbb4s", b"TZif", 0, 0, 0, 0, 1, 4, 0, 0, 0, b"UTC\0")
 
 
 class TenantIndex:
-    """The records of one tenant."""
+    """The records of one tenant; `staff` is by user name, `zone` what its hours, days and months are local to."""
 
-    __slots__ = ("circuits", "macs", "nases", "plans", "remotes", "subscribers", "tenant", "usernames")
+    __slots__ = (
+        "circuits",
+        "macs",
+        "nases",
+        "plans",
+        "remotes",
+        "staff",
+        "staff_by_id",
+        "subscribers",
+        "tenant",
+        "usernames",
+        "zone",
+    )
 
     def __init__(self, tenant: Tenant) -> None:
-        self.tenant = tenant
+        self.put_tenant(tenant)
         self.plans: dict[str, Plan] = {}
         self.nases: dict[str, Nas] = {}
         self.subscribers: dict[str, Subscriber] = {}
@@ -27,6 +44,25 @@ class TenantIndex:
         self.macs: dict[str, Subscriber] = {}
         self.circuits: dict[bytes, Subscriber] = {}
         self.remotes: dict[bytes, Subscriber] = {}
+        self.staff: dict[bytes, Staff] = {}
+        self.staff_by_id: dict[str, Staff] = {}
+
+    def put_tenant(self, tenant: Tenant) -> None:
+        """Replace the tenant's own record; a time zone that this machine does not know is UTC."""
+        self.tenant = tenant
+        self.zone = _zone(tenant.timezone)
+
+    def put_staff(self, staff: Staff) -> None:
+        """Add or replace a member of staff."""
+        self.remove_staff(staff.id)
+        self.staff_by_id[staff.id] = staff
+        self.staff[staff.username.encode()] = staff
+
+    def remove_staff(self, key: str) -> None:
+        """Forget a member of staff, if there is one; a user name that another has taken over meanwhile stays."""
+        old = self.staff_by_id.pop(key, None)
+        if old is not None and self.staff.get(old.username.encode()) is old:
+            del self.staff[old.username.encode()]
 
     def put_subscriber(self, subscriber: Subscriber) -> None:
         """Add or replace a subscriber and everything it is found by."""
@@ -64,6 +100,7 @@ class Index:
         self.tenants: dict[str, TenantIndex] = {}
         self.generation = 0
         self.nas_generation = 0
+        self.loading = False  # a load is half done: what is missing may be about to come
         self.loaded_at: float | None = None  # when the data last changed, epoch seconds
         self._networks: dict[
             tuple[int, int], dict[int, Nas]
@@ -80,13 +117,15 @@ class Index:
             if known is None:
                 self.tenants[record.id] = TenantIndex(record)
             else:
-                known.tenant = record
+                known.put_tenant(record)
             return
         tenant = self.tenants[record.tenant]
         if isinstance(record, Subscriber):
             tenant.put_subscriber(record)
         elif isinstance(record, Plan):
             tenant.plans[record.id] = record
+        elif isinstance(record, Staff):
+            tenant.put_staff(record)
         else:
             tenant.nases[record.id] = record
             self._nases_changed()
@@ -101,6 +140,8 @@ class Index:
             index.remove_subscriber(index.subscribers[key])
         elif kind is Plan:
             index.plans.pop(key, None)
+        elif kind is Staff:
+            index.remove_staff(key)
         elif kind is Nas and index.nases.pop(key, None) is not None:
             self._nases_changed()
         elif kind is Tenant:
@@ -157,18 +198,29 @@ class Index:
         tenants = self.tenants.values()
         return {
             "tenant": len(self.tenants),
-            "nas": sum(len(each.nases) for each in tenants),
             "plan": sum(len(each.plans) for each in tenants),
+            "nas": sum(len(each.nases) for each in tenants),
             "subscriber": sum(len(each.subscribers) for each in tenants),
+            "staff": sum(len(each.staff_by_id) for each in tenants),
         }
 
     def records(self) -> Iterable[Record]:
         """Yield every record, tenants first, so that putting them in this order works."""
         for index in self.tenants.values():
             yield index.tenant
-            yield from index.nases.values()
             yield from index.plans.values()
+            yield from index.nases.values()
             yield from index.subscribers.values()
+            yield from index.staff_by_id.values()
+
+
+def _zone(name: str) -> ZoneInfo:
+    for each in (name, "UTC"):
+        try:
+            return ZoneInfo(each)
+        except (OSError, ValueError, LookupError):
+            pass
+    return ZoneInfo.from_file(BytesIO(_UTC_FILE), key="UTC")
 
 
 def address_octets(text: str) -> bytes:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from radius.grant import Access, Burst, Rate, Route
+from daemon.replica.rules import NO_RULES, Garden, LinePolicy, Rules, Treatment
+from radius.grant import Access, Burst, Privilege, Rate, Route
 
 Network = IPv4Network | IPv6Network
 
@@ -80,6 +81,9 @@ class Tenant:
     id: str
     name: str = ""
     reject_message: str = ""  # Reply-Message of every reject; empty: none
+    timezone: str = "UTC"  # IANA name; hours, days and months are local to it
+    garden: Garden | None = None
+    treatments: tuple[tuple[str, Treatment], ...] = ()  # by reason slug; a plan's own win
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,12 @@ class Nas:
     identities: tuple[IdentitySource, ...] = (IdentitySource.USERNAME, IdentitySource.MAC)
     line_password: Secret | None = None  # what the NAS sends for MAC and line identities
     strip_realm: bool = False  # look up `user` when `user@realm` comes
+    site: str | None = None
+    coa: bool = True  # False: this NAS takes no CoA or Disconnect from us
+    coa_address: IPv4Address | IPv6Address | None = None  # None: where its packets come from
+    coa_secret: Secret | None = None  # None: the secret of its own requests
+    coa_message_authenticator: bool = True
+    coa_event_timestamp: bool = True
     edits: tuple[AttributeEdit, ...] = ()
 
 
@@ -139,6 +149,12 @@ class Plan:
     name: str = ""
     access: Access | None = None
     service: Service = Service()
+    rules: Rules = NO_RULES
+    plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note once whether nothing but the access mode decides on this plan's logins."""
+        object.__setattr__(self, "plain", self.rules == NO_RULES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +185,13 @@ class Subscriber:
     vlan_id: int | None = None
     inner_vlan_id: int | None = None
     simultaneous_use: int | None = None
+    nases: tuple[str, ...] = ()  # may connect there only; empty: as the plan says
+    sites: tuple[str, ...] = ()
+    line_policy: LinePolicy | None = None
+    bonus_octets: int = 0  # on top of each of the plan's allowances of octets
     service: Service | None = None
     personal: bool = field(init=False, repr=False, compare=False)
+    plain: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Note once whether this subscriber's reply differs from that of others on the same plan."""
@@ -187,6 +208,34 @@ class Subscriber:
             or self.inner_vlan_id is not None
             or self.valid_until is not None,
         )
+        object.__setattr__(
+            self,
+            "plain",
+            self.access_mode is AccessMode.ACTIVE
+            and self.valid_from is None
+            and self.valid_until is None
+            and self.simultaneous_use is None
+            and not self.nases
+            and not self.sites
+            and self.circuit_id is None
+            and self.remote_id is None,
+        )
 
 
-Record = Tenant | Nas | Plan | Subscriber
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    """Somebody who may log in to devices. `groups` names the vendor's own profile where `privilege` does not fit."""
+
+    tenant: str
+    id: str
+    username: str
+    secret: Secret
+    privilege: Privilege = Privilege.READ
+    enabled: bool = True
+    groups: tuple[tuple[str, str], ...] = ()  # vendor profile name -> group or local user name on the device
+    nases: tuple[str, ...] = ()  # empty: all of the tenant
+    sites: tuple[str, ...] = ()
+    valid_until: float | None = None
+
+
+Record = Tenant | Nas | Plan | Subscriber | Staff

@@ -55,3 +55,53 @@ MARK = Table(
     Column("name", Text, primary_key=True),
     Column("value", Float, nullable=False),
 )
+
+# Work for a NAS or device that may take several tries: one row for each job, rewritten with each change of state.
+JOB = Table(
+    "job",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("tenant", Text, nullable=False),
+    Column("nas", Text, nullable=False),
+    Column("subscriber", Text, nullable=False),
+    Column("session_uid", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Column("detail", LargeBinary, nullable=False),  # everything else, JSON
+)
+Index("job_by_finished_at", JOB.c.finished_at)
+
+# What subscribers have used in the windows of their allowances: one row for each.
+USAGE = Table(
+    "usage",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("subscriber", Text, primary_key=True),
+    Column("updated_at", Float, nullable=False),
+    Column("detail", LargeBinary, nullable=False),  # JSON
+)
+
+# What first logins have tied subscribers to.
+BINDING = Table(
+    "binding",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("subscriber", Text, primary_key=True),
+    Column("learned_at", Float, nullable=False),
+    Column("detail", LargeBinary, nullable=False),  # JSON
+)
+
+# Accounting of logins to devices.
+STAFF_RECORD = Table(
+    "staff_record",
+    METADATA,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("nas", Text, nullable=False),
+    Column("staff", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("detail", LargeBinary, nullable=False),  # JSON
+)
+Index("staff_record_by_at", STAFF_RECORD.c.at)

@@ -7,7 +7,7 @@ before the subscribers that name them. A crash between two slices leaves a prefi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,14 +16,20 @@ from daemon.clock import Clock
 from daemon.replica import store
 from daemon.replica.codec import kind_of, tenant_of
 from daemon.replica.index import Index
-from daemon.replica.records import Nas, Plan, Record, Subscriber, Tenant
+from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
 from daemon.replica.store import Key
 from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
 
 _SLICE = 500
-_TYPES: dict[str, type[Record]] = {"tenant": Tenant, "nas": Nas, "plan": Plan, "subscriber": Subscriber}
-_ORDER = {Tenant: 0, Plan: 1, Nas: 2, Subscriber: 3}
+_TYPES: dict[str, type[Record]] = {
+    "tenant": Tenant,
+    "plan": Plan,
+    "nas": Nas,
+    "subscriber": Subscriber,
+    "staff": Staff,
+}
+_ORDER = {made: place for place, made in enumerate(_TYPES.values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,16 @@ class Applied:
 class Apply:
     """Makes changes to the replica."""
 
-    def __init__(self, index: Index, writer: Writer, seal: Sealer, clock: Clock) -> None:
+    def __init__(
+        self,
+        index: Index,
+        writer: Writer,
+        seal: Sealer,
+        clock: Clock,
+        on_change: Callable[[Sequence[Key]], None] | None = None,
+    ) -> None:
+        """`on_change` is told, once a load is there as a whole, the keys of everything that it changed."""
+        self._on_change = on_change
         self._index = index
         self._writer = writer
         self._seal = seal
@@ -59,11 +74,23 @@ class Apply:
                 applied.removed[kind] = applied.removed.get(kind, 0) + 1
             if dry_run or not (differing or doomed):
                 return applied
-            at = self._clock.wall()
-            for start in range(0, max(1, len(differing)), _SLICE):
-                await self._write(differing[start : start + _SLICE], doomed if start == 0 else [], at)
-            self._index.loaded_at = at
+            await self._write_all(differing, doomed)
             return applied
+
+    async def _write_all(self, differing: Sequence[Record], doomed: Sequence[Key]) -> None:
+        """Write and show all of it, what goes last: nobody is for a moment without the plan that he leaves."""
+        at = self._clock.wall()
+        self._index.loading = True
+        try:
+            for start in range(0, len(differing), _SLICE):
+                await self._write(differing[start : start + _SLICE], [], at)
+            for start in range(0, len(doomed), _SLICE):
+                await self._write([], doomed[start : start + _SLICE], at)
+        finally:
+            self._index.loading = False
+            self._index.loaded_at = at
+            if self._on_change is not None:
+                self._on_change([*((tenant_of(each), kind_of(each), each.id) for each in differing), *doomed])
 
     async def _compare(self, records: Sequence[Record]) -> tuple[Applied, list[Record]]:
         applied = Applied({}, {}, {}, {})
@@ -112,9 +139,10 @@ class Apply:
             return None
         if kind == "tenant":
             return known.tenant
-        tables: dict[str, dict[str, Nas] | dict[str, Plan] | dict[str, Subscriber]] = {
-            "nas": known.nases,
+        tables: dict[str, Mapping[str, Record]] = {
             "plan": known.plans,
+            "nas": known.nases,
             "subscriber": known.subscribers,
+            "staff": known.staff_by_id,
         }
         return tables[kind].get(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from sys import intern
 from typing import TypeVar
@@ -14,24 +14,30 @@ from daemon.replica.records import (
     Nas,
     Plan,
     Secret,
+    SecretKind,
     Service,
+    Staff,
     Subscriber,
     Tenant,
 )
+from daemon.sync import rule_builders
 from daemon.sync.edits import EditText, EditWrong, encode
 from daemon.sync.faults import Fault, Faults
+from daemon.sync.normalise import VENDORS
 from daemon.sync.problems import Path
+from daemon.sync.rule_builders import once
 from daemon.sync.secrets import shared_secret, shorthand, subscriber_secret
 from daemon.sync.wire import (
     BurstBody,
     NasBody,
     PlanBody,
-    RateBody,
     SecretBody,
     ServiceBody,
+    StaffBody,
     SubscriberBody,
     TenantBody,
 )
+from daemon.sync.wire_base import RateBody
 from radius import rates, vendors
 from radius.dictionary import Dictionary
 from radius.grant import Access, Burst, Rate, Route
@@ -63,12 +69,20 @@ MODE_OF_STATUS = {
 }
 _MODES = {mode.value: mode for mode in AccessMode}
 _DEFAULT_IDENTITIES = (IdentitySource.USERNAME, IdentitySource.MAC)
+_NOTHING = Secret(SecretKind.CLEARTEXT, b"")  # stands for one that is missing until that is told
 _Item = TypeVar("_Item")
 
 
-def tenant(key: str, body: TenantBody) -> Tenant:
+def tenant(key: str, body: TenantBody, faults: Faults) -> Tenant:
     """Return the record of a tenant."""
-    return Tenant(id=key, name=body.name, reject_message=body.reject_message or "")
+    return Tenant(
+        id=key,
+        name=body.name,
+        reject_message=body.reject_message or "",
+        timezone=body.timezone,
+        garden=None if body.garden is None else rule_builders.garden(("garden",), body.garden, faults),
+        treatments=rule_builders.treatments(body.treatments),
+    )
 
 
 def nas(
@@ -97,6 +111,12 @@ def nas(
         identities=tuple(IdentitySource(word) for word in body.identities or ()) or _DEFAULT_IDENTITIES,
         line_password=secret("line_password", body.line_password),
         strip_realm=body.strip_realm,
+        site=body.site,
+        coa=body.coa,
+        coa_address=body.coa_address,
+        coa_secret=secret("coa_secret", body.coa_secret),
+        coa_message_authenticator=body.coa_message_authenticator,
+        coa_event_timestamp=body.coa_event_timestamp,
         edits=_edits(body.attributes, dictionary, faults),
     )
 
@@ -109,6 +129,7 @@ def plan(tenant_id: str, key: str, body: PlanBody, dictionary: Dictionary, fault
         name=body.name,
         access=None if body.access is None else Access(body.access),
         service=_service((), body, _edits(body.attributes, dictionary, faults), faults),
+        rules=rule_builders.rules(body, faults),
     )
 
 
@@ -130,7 +151,7 @@ def subscriber(
         access_mode=_access_mode(body, faults),
         plan=None if body.plan is None else intern(body.plan),
         usernames=_merged(body.username, body.usernames, "username", faults),
-        secret=_secret(body, faults),
+        secret=_secret(body.password, body.secret, faults),
         macs=_merged(body.mac, body.macs, "mac", faults),
         circuit_id=body.circuit_id,
         remote_id=body.remote_id,
@@ -145,8 +166,44 @@ def subscriber(
         vlan_id=body.vlan_id,
         inner_vlan_id=body.inner_vlan_id,
         simultaneous_use=body.simultaneous_use,
+        nases=once(("nases",), body.nases, faults),
+        sites=once(("sites",), body.sites, faults),
+        line_policy=body.line_policy,
+        bonus_octets=body.bonus_octets,
         service=None if own == Service() else own,
     )
+
+
+def staff(tenant_id: str, key: str, body: StaffBody, faults: Faults) -> Staff:
+    """Return the record of a member of staff."""
+    secret = _secret(body.password, body.secret, faults)
+    if secret is None:
+        faults.add((), "missing", None, "`password` or `secret`")
+        secret = _NOTHING
+    return Staff(
+        tenant=intern(tenant_id),
+        id=key,
+        username=body.username,
+        secret=secret,
+        privilege=body.privilege,
+        enabled=body.enabled,
+        groups=_groups(body.groups, faults),
+        nases=once(("nases",), body.nases, faults),
+        sites=once(("sites",), body.sites, faults),
+        valid_until=body.valid_until,
+    )
+
+
+def _groups(given: Mapping[str, str], faults: Faults) -> tuple[tuple[str, str], ...]:
+    """Return the groups by vendor profile, in the order of the profiles' names."""
+    groups: dict[str, str] = {}
+    for word, group in given.items():
+        name = VENDORS.get(word.lower(), word.lower())
+        if vendors.find(name) is None:
+            faults.add(("groups", word), "unknown-vendor", word, f"one of {', '.join(vendors.names())}")
+        elif groups.setdefault(name, group) != group:
+            faults.add(("groups", word), "said-twice", group, f"one group for vendor {name}")
+    return tuple(sorted(groups.items()))
 
 
 def _access_mode(body: SubscriberBody, faults: Faults) -> AccessMode:
@@ -164,12 +221,12 @@ def _access_mode(body: SubscriberBody, faults: Faults) -> AccessMode:
     return mode
 
 
-def _secret(body: SubscriberBody, faults: Faults) -> Secret | None:
-    if body.password is not None:
-        if body.secret is not None:
+def _secret(password: str | None, given: SecretBody | None, faults: Faults) -> Secret | None:
+    if password is not None:
+        if given is not None:
             faults.add_hidden(("password",), "said-twice", "either `password` or `secret`")
-        return shorthand(("password",), body.password, faults)
-    return None if body.secret is None else subscriber_secret(("secret",), body.secret, faults)
+        return shorthand(("password",), password, faults)
+    return None if given is None else subscriber_secret(("secret",), given, faults)
 
 
 def _routes(body: SubscriberBody, faults: Faults) -> tuple[Route, ...]:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
 from daemon.replica.index import Index
-from daemon.replica.records import AccessMode, Nas, Plan, Record, Subscriber
+from daemon.replica.records import AccessMode, Nas, Plan, Record, Staff, Subscriber
+from daemon.replica.rules import Garden
 from daemon.sync.document import Document
 from daemon.sync.faults import Fault
 from daemon.sync.normalise import SPELLINGS
+from daemon.sync.outlook import Key as _Key
+from daemon.sync.outlook import Outlook
 from daemon.sync.problems import Path, Problem, got, path_text
 from daemon.sync.records import KINDS, BodyInvalid, to_record
+from daemon.sync.references import NO_GARDEN, lacks_garden, odd_references, unknown_plans
 from daemon.sync.wire_types import ID_FORM, read_id
 from radius.dictionary import Dictionary
 
 Json = Any  # a value as `json.loads` gives it
-Unrenderable = Callable[[Plan, Nas], str | None]
-_Key = tuple[str, str, str]  # kind, tenant, id
+Unrenderable = Callable[[Plan | Garden, Nas], str | None]
 
 _ENVELOPE = ("kind", "tenant", "id", "body")
 _PLURALS = {"username": ("usernames",), "mac": ("macs",), "address": ("prefixes",)}
+# What is told of the first object only: a file of subscribers may come before that of its NASes.
+_ONCE = frozenset({"unknown-nas", "unknown-site"})
 _NO_TENANT = "`tenant`, or a file with exactly one tenant object"
 
 
@@ -60,9 +65,9 @@ def check(
 
     An object without a tenant belongs to `tenant`, else to the only tenant of the document. `index` is what
     the replica holds now; with `replace`, what the document's tenants hold there is about to go.
-    `unrenderable` says why a plan cannot be said to a NAS. The records are those of objects without a
-    problem; whether they are applied although others have one is for the caller to decide. CPU-bound: run it
-    in a thread, it only reads the index.
+    `unrenderable` says why a plan, or a walled garden, cannot be said to a NAS. The records are those of objects
+    without a problem; whether they are applied although others have one is for the caller to decide. CPU-bound:
+    run it in a thread, it only reads the index.
     """
     return _Check(document, index, dictionary, tenant, replace, unrenderable).run()
 
@@ -82,12 +87,12 @@ class _Check:
         self._document = document
         self._index = index
         self._dictionary = dictionary
-        self._replace = replace
         self._unrenderable = unrenderable
         self._problems = list(document.problems)
         self._warnings: list[Problem] = []
         self._objects: dict[_Key, _Object] = {}
         self._records: dict[_Key, Record] = {}
+        self._outlook = Outlook(index, self._objects.keys(), self._records, replace)
         self._bad: set[_Key] = set()
         self._without_tenant = False
         own = {
@@ -109,6 +114,7 @@ class _Check:
         self._nas_prefixes()
         if self._unrenderable is not None:
             self._renderability(self._unrenderable)
+            self._gardens(self._unrenderable)
         records = tuple(record for key, record in self._records.items() if key not in self._bad)
         return Checked(records, tuple(self._problems), tuple(self._warnings))
 
@@ -163,8 +169,10 @@ class _Check:
 
     def _references(self) -> None:
         unknown: set[str] = set()
+        told: set[Hashable] = set()
+        captive: dict[str, list[_Key]] = {}
         for key, each in self._objects.items():
-            if not self._exists(("tenant", each.tenant, each.tenant)):
+            if not self._outlook.exists(("tenant", each.tenant, each.tenant)):
                 self._bad.add(key)
                 if each.tenant not in unknown:  # once: all that follows may be of that tenant
                     unknown.add(each.tenant)
@@ -174,53 +182,59 @@ class _Check:
                     came = got(each.tenant)
                     self._wrong(key, ("tenant",), "unknown-tenant", came, "a tenant that exists", hint)
             record = self._records.get(key)
-            if isinstance(record, Subscriber):
-                self._plan_of(key, record)
-
-    def _plan_of(self, key: _Key, record: Subscriber) -> None:
-        if record.plan is not None and not self._exists(("plan", record.tenant, record.plan)):
-            near = get_close_matches(record.plan, self._plans_of(record.tenant), n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else ""
-            expected = f"a plan of tenant {record.tenant}"
-            self._wrong(key, self._place(key, "plan"), "unknown-plan", got(record.plan), expected, hint)
-        if record.access_mode is AccessMode.ACTIVE and record.usernames and record.secret is None:
-            expected = "`password` or `secret`: without one every login by user name is denied"
-            self._warn(key, ("body",), "no-secret", got(None), expected)
+            if record is None:
+                continue
+            for fault in unknown_plans(record, self._outlook):
+                self._wrong(key, *self._told(key, fault))
+            for fault in odd_references(record, self._outlook):
+                mark = (each.tenant, fault.slug, fault.got if fault.slug in _ONCE else (key, fault.path))
+                if mark not in told:
+                    told.add(mark)
+                    self._warn(key, *self._told(key, fault))
+            if isinstance(record, Subscriber) and record.access_mode is AccessMode.CAPTIVE:
+                captive.setdefault(each.tenant, []).append(key)
+        for tenant, keys in captive.items():  # once: there may be many, and one thing is to be done
+            if lacks_garden(tenant, self._outlook):
+                hint = f"{len(keys)} subscribers here are captive" if len(keys) > 1 else ""
+                self._warn(
+                    keys[0], self._place(keys[0], "access_mode"), "no-garden", got("captive"), NO_GARDEN, hint
+                )
 
     def _identities(self) -> None:
         claims: dict[Hashable, _Key] = {}
         for key, record in self._records.items():
-            if not isinstance(record, Subscriber):
+            if not isinstance(record, (Subscriber, Staff)):
                 continue
+            who = "subscriber" if isinstance(record, Subscriber) else "member of staff"
             for field, value in _claims(record):
-                claim = (record.tenant, field, value)
+                claim = (record.tenant, who, field, value)
                 owner = claims.setdefault(claim, key)
-                other = owner[2] if owner != key else self._known_owner(record, field, value)
+                other = owner[2] if owner != key else self._known_owner(key, record, field, value)
                 if other is not None:
-                    came = f"{value}, which subscriber {other} has"
+                    came = f"{value}, which {who} {other} has"
                     # A remote id may name the node of many lines; then its NAS must not look up by it.
                     told = self._warn if field == "remote_id" else self._wrong
-                    told(
-                        key, self._place(key, field), "taken", came, f"a {field} that no other subscriber has"
-                    )
+                    told(key, self._place(key, field), "taken", came, f"a {field} that no other {who} has")
 
-    def _known_owner(self, record: Subscriber, field: str, value: Hashable) -> str | None:
-        """Return the id of the subscriber in the replica that has the value and keeps it."""
+    def _known_owner(self, key: _Key, record: Subscriber | Staff, field: str, value: Hashable) -> str | None:
+        """Return the id of the one in the replica that has the value and keeps it."""
         known = self._index.tenants.get(record.tenant)
         if known is None:
             return None
-        tables: Mapping[str, Mapping[Any, Subscriber]] = {
-            "username": known.usernames,
+        staff = isinstance(record, Staff)
+        tables: Mapping[str, Mapping[Any, Subscriber] | Mapping[Any, Staff]] = {
+            "username": known.staff if staff else known.usernames,
             "mac": known.macs,
             "circuit_id": known.circuits,
             "remote_id": known.remotes,
         }
         table = tables.get(field)
+        other: Subscriber | Staff | None
         if table is None:
             other = self._known_addresses.get((record.tenant, field, value))
         else:
             other = table.get(str(value) if field == "mac" else str(value).encode())
-        if other is None or other.id == record.id or not self._stays("subscriber", record.tenant, other.id):
+        if other is None or other.id == record.id or not self._outlook.stays((key[0], key[1], other.id)):
             return None
         return other.id
 
@@ -240,7 +254,7 @@ class _Check:
         owners: dict[Hashable, _Key] = {
             prefix: ("nas", nas.tenant, nas.id)
             for nas in list(self._index.nases())
-            if self._stays("nas", nas.tenant, nas.id)
+            if self._outlook.stays(("nas", nas.tenant, nas.id))
             for prefix in nas.prefixes
         }
         for key, record in self._records.items():
@@ -254,48 +268,30 @@ class _Check:
         for key, record in self._records.items():
             if not isinstance(record, Plan):
                 continue
-            tried = {nas.vendor: unrenderable(record, nas) for nas in self._nases_of(record.tenant)}
+            nases = self._outlook.vendors(record.tenant)
+            tried = {vendor: unrenderable(record, nas) for vendor, nas in nases.items()}
             refused = {vendor: why for vendor, why in tried.items() if why is not None}
             for vendor, why in refused.items():
                 told = self._wrong if len(refused) == len(tried) else self._warn
                 came = f"what a NAS of vendor {vendor} cannot be told"
                 told(key, ("body",), "unrenderable", came, "a plan that its NASes understand", why)
 
-    # -- what there is
-
-    def _exists(self, key: _Key) -> bool:
-        """Tell whether an object will be there once the document is applied, right or wrong."""
-        kind, tenant, name = key
-        if key in self._objects:
-            return True
-        known = self._index.tenants.get(tenant)
-        if known is None or kind == "tenant":
-            return known is not None
-        return name in known.plans and self._stays(kind, tenant, name)
-
-    def _stays(self, kind: str, tenant: str, name: str) -> bool:
-        """Tell whether what the replica has is neither replaced by the document nor about to go."""
-        return (kind, tenant, name) not in self._objects and not (self._replace and tenant in self._tenants)
-
-    @cached_property
-    def _tenants(self) -> frozenset[str]:
-        return frozenset(each.tenant for each in self._objects.values())
-
-    def _plans_of(self, tenant: str) -> list[str]:
-        known = self._index.tenants.get(tenant)
-        stored = [name for name in known.plans if self._stays("plan", tenant, name)] if known else []
-        return stored + [key for kind, owner, key in self._objects if (kind, owner) == ("plan", tenant)]
-
-    def _nases_of(self, tenant: str) -> Iterator[Nas]:
-        """Yield one NAS of each vendor that the tenant will have."""
-        known = self._index.tenants.get(tenant)
-        stored: Iterable[Nas] = list(known.nases.values()) if known is not None else ()
-        given = [each for each in self._records.values() if isinstance(each, Nas) and each.tenant == tenant]
-        seen: set[str] = set()
-        for nas in (*given, *(each for each in stored if self._stays("nas", tenant, each.id))):
-            if nas.vendor not in seen:
-                seen.add(nas.vendor)
-                yield nas
+    def _gardens(self, unrenderable: Unrenderable) -> None:
+        """Warn of walled gardens that a vendor cannot build, at the tenant if it is here, else at the NAS."""
+        for name in sorted(self._outlook.tenants):
+            tenant = self._outlook.tenant(name)
+            if tenant is None or tenant.garden is None:
+                continue
+            for vendor, nas in self._outlook.vendors(name).items():
+                why = unrenderable(tenant.garden, nas)
+                owner = ("tenant", name, name)
+                key, path = (owner, "garden") if owner in self._objects else (("nas", name, nas.id), "vendor")
+                if why is not None and key in self._objects:
+                    came = f"captive cannot be rendered on vendor {vendor}"
+                    expected = (
+                        "a walled garden that its NASes can build: those subscribers are rejected there"
+                    )
+                    self._warn(key, ("body", path), "garden-unrenderable", came, expected, why)
 
     # -- telling
 
@@ -305,6 +301,11 @@ class _Check:
         names = [field, *_PLURALS.get(field, ())]
         names += [name for name, steps in SPELLINGS[key[0]].items() if steps == (field,)]
         return ("body", next((name for name in names if name in body), field))
+
+    def _told(self, key: _Key, fault: Fault) -> tuple[Path, str, str, str, str]:
+        """Return where a fault is in the spelling of its object, and what it says."""
+        place = (*self._place(key, str(fault.path[0])), *fault.path[1:]) if fault.path else ("body",)
+        return place, fault.slug, fault.got, fault.expected, fault.hint
 
     def _fault(self, key: _Key, fault: Fault) -> None:
         path = ("body", *fault.path)
@@ -336,8 +337,11 @@ class _Check:
         )
 
 
-def _claims(record: Subscriber) -> Iterator[tuple[str, Hashable]]:
-    """Yield what only one subscriber of a tenant can have, by the name of its field."""
+def _claims(record: Subscriber | Staff) -> Iterator[tuple[str, Hashable]]:
+    """Yield what only one subscriber, or one member of staff, of a tenant can have, by the name of its field."""
+    if isinstance(record, Staff):
+        yield "username", record.username
+        return
     for name in record.usernames:
         yield "username", name
     for mac in record.macs:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.aaa.authorize import grant, render
+from daemon.aaa.authorize import grant
+from daemon.aaa.prepared import prepare
+from daemon.aaa.standing import FULL, Standing
 from daemon.errors import StoreUnavailable
 from daemon.replica.codec import Json, export
 from daemon.replica.index import Index
 from daemon.replica.records import AccessMode, Nas, Plan, Subscriber
+from daemon.replica.rules import Act, Garden, Rules
 from daemon.sync.apply import Applied, Apply
 from daemon.sync.check import check
 from daemon.sync.document import read
@@ -19,7 +22,7 @@ from daemon.sync.problems import DataInvalid, Problem
 from radius import vendors
 from radius.dictionary import Dictionary
 from radius.errors import Unencodable
-from radius.grant import Access
+from radius.grant import Access, Rate
 
 _SLICE = 500
 
@@ -97,14 +100,31 @@ class DataLoader:
         return out
 
 
-def unrenderable(plan: Plan, nas: Nas) -> str | None:
-    """Return why a plan cannot be said to a NAS of that vendor, None where it can."""
+def unrenderable(what: Plan | Garden, nas: Nas) -> str | None:
+    """Return why a plan, or a walled garden, cannot be said to a NAS of that vendor; None where it can.
+
+    A plan is tried at each rate that its rules can give it.
+    """
     profile = vendors.find(nas.vendor)
     assert profile is not None, "the wire models admit known vendors only"
-    anybody = Subscriber(tenant=plan.tenant, id="", access_mode=AccessMode.ACTIVE, plan=plan.id)
+    anybody = Subscriber(tenant=nas.tenant, id="", access_mode=AccessMode.ACTIVE, plan=None)
+    garden, plan = (what, None) if isinstance(what, Garden) else (None, what)
+    standings = [Standing(act=Act.CAPTIVE)]
+    if plan is not None:
+        standings = [FULL, *(Standing(rate=rate) for rate in _other_rates(plan.rules))]
+    edits = () if plan is None else plan.service.edits
+    access = (None if plan is None else plan.access) or Access.PPP
     try:
-        given = grant(anybody, plan, 0.0, plan.access or Access.PPP, 600)
-        render(given, profile, ("nas", nas.edits), ("plan", plan.service.edits))
+        for standing in standings:
+            given = grant(anybody, plan, standing, garden, 0.0, access, 600)
+            prepare(given, profile, 0.0, ("nas", nas.edits), ("plan", edits))
     except Unencodable as reason:
         return str(reason)
     return None
+
+
+def _other_rates(rules: Rules) -> tuple[Rate, ...]:
+    """Return the rates that rules can put in the place of the plan's, each once."""
+    then = (each.then.rate for each in rules.allowances)
+    rates = (*(each.rate for each in rules.rate_hours), *(rate for rate in then if rate is not None))
+    return tuple(dict.fromkeys(rates))

@@ -21,6 +21,7 @@ _SERVICE: Mapping[str, _Steps] = {
     "session_timeout": ("session_timeout_s",),
     "idle_timeout": ("idle_timeout_s",),
 }
+_RULES: Mapping[str, _Steps] = {"option82_policy": ("line_policy",)}
 SPELLINGS: Mapping[str, Mapping[str, _Steps]] = {
     "tenant": {},
     "nas": {
@@ -28,8 +29,9 @@ SPELLINGS: Mapping[str, Mapping[str, _Steps]] = {
         "ip_address": ("address",),
         "shared_secret": ("secret",),
     },
-    "plan": _SERVICE,
+    "plan": {**_SERVICE, **_RULES},
     "subscriber": {spelled: ("service", *ours) for spelled, ours in _SERVICE.items()}
+    | dict(_RULES)
     | {
         "radius_username": ("username",),
         "login": ("username",),
@@ -47,6 +49,7 @@ SPELLINGS: Mapping[str, Mapping[str, _Steps]] = {
         "radius_profile_id": ("plan",),
         "lifecycle_state": ("status",),
     },
+    "staff": {},
 }
 # Published, and without a meaning for what we answer: what a NAS says about its port, and the usual value.
 IGNORED: Mapping[str, frozenset[str]] = {"subscriber": frozenset({"nas_port_type", "service_type"})}

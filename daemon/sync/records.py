@@ -16,14 +16,14 @@ from daemon.sync import builders
 from daemon.sync.faults import Fault, Faults
 from daemon.sync.normalise import IGNORED, SPELLINGS, Normal, normalise
 from daemon.sync.problems import Path, got, path_text
-from daemon.sync.wire import ADAPTERS, BODIES, NasBody, PlanBody, SubscriberBody, TenantBody
+from daemon.sync.wire import ADAPTERS, BODIES, NasBody, PlanBody, StaffBody, SubscriberBody, TenantBody
 from radius.dictionary import Dictionary
 
 Json = Any  # a value as `json.loads` gives it
 KINDS = tuple(BODIES)
 # A value is not shown where one of these is on its path: a secret, or an attribute that may hold one.
-_HIDDEN = frozenset({"password", "secret", "previous_secret", "line_password", "attributes"})
-_SECRETS_OF_NAS = ("secret", "previous_secret", "line_password")
+_HIDDEN = frozenset({"password", "secret", "previous_secret", "line_password", "coa_secret", "attributes"})
+_SECRETS_OF_NAS = ("secret", "previous_secret", "line_password", "coa_secret")
 
 
 class BodyInvalid(DaemonError):
@@ -65,9 +65,11 @@ def to_record(kind: str, tenant: str, key: str, body: dict[str, Json], dictionar
             name for name in _SECRETS_OF_NAS if not isinstance(normal.body.get(name), (dict, type(None)))
         )
         record = builders.nas(tenant, key, given, short, dictionary, faults)
+    elif isinstance(given, StaffBody):
+        record = builders.staff(tenant, key, given, faults)
     else:
         assert isinstance(given, TenantBody)
-        record = builders.tenant(key, given)
+        record = builders.tenant(key, given, faults)
     if faults.found or normal.conflicts:
         told = [
             Fault(normal.spelled(each.path), each.slug, each.got, each.expected, each.hint)

@@ -27,6 +27,11 @@ _EXAMPLES: Mapping[str, Mapping[str, Json]] = {
         "id": "alice",
         "body": {"username": "alice", "password": "wonderland", "access_mode": "active", "plan": "home-100"},
     },
+    "staff": {
+        "kind": "staff",
+        "id": "noc-1",
+        "body": {"username": "nora", "password": "a-long-password", "privilege": "write"},
+    },
 }
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    TypeAdapter,
-    WithJsonSchema,
-)
+from pydantic import BeforeValidator, Field, PlainValidator, TypeAdapter, WithJsonSchema
 
 from daemon.replica.records import AccessMode, IdentitySource, SecretKind
 from daemon.sync.edits import EditText, read_edit
+from daemon.sync.wire_base import Body, RateBody
+from daemon.sync.wire_rule_values import member
+from daemon.sync.wire_rules import (
+    BONUS,
+    IDS,
+    LABELS,
+    LINE_POLICY,
+    SESSIONS,
+    TIMEZONE,
+    GardenBody,
+    RulesBody,
+    TreatmentsBody,
+)
 from daemon.sync.wire_types import (
     ADDRESS,
     FLAG,
@@ -40,7 +45,7 @@ from daemon.sync.wire_types import (
     wrong,
 )
 from radius import vendors
-from radius.grant import Access
+from radius.grant import Access, Privilege
 
 _ACCESS_MODES = tuple(mode.value for mode in AccessMode)
 _SECRET_KINDS = tuple(kind.value for kind in SecretKind)
@@ -90,9 +95,6 @@ _INTERIM = Annotated[
     PlainValidator(whole(60, 2**32 - 1, "seconds")),
     WithJsonSchema({"type": "integer", "minimum": 60}),
 ]
-_SESSIONS = Annotated[
-    int, PlainValidator(whole(1, 10_000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 10000})
-]
 _RATE_TEXT = Annotated[str, PlainValidator(text(247)), WithJsonSchema({"type": "string", "maxLength": 247})]
 _MESSAGE = Annotated[str, PlainValidator(text(253)), WithJsonSchema({"type": "string", "maxLength": 253})]
 _EDIT_SCHEMA = {
@@ -113,12 +115,6 @@ _EDIT_SCHEMA = {
 }
 _EDIT = Annotated[EditText, PlainValidator(read_edit), WithJsonSchema(_EDIT_SCHEMA)]
 _EDITS_SAY = "raw attributes to add to, replace in or remove from the reply, after everything else"
-
-
-class Body(BaseModel):
-    """What all bodies share: a name that is not known is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SecretBody(Body):
@@ -144,13 +140,6 @@ def _route(value: object) -> object:
 
 
 _ROUTE = Annotated[RouteBody, BeforeValidator(_route)]
-
-
-class RateBody(Body):
-    """A pair of rates, seen from the subscriber."""
-
-    download: RATE
-    upload: RATE
 
 
 class BurstBody(RateBody):
@@ -201,8 +190,8 @@ class ServiceBody(Body):
     interim_interval_s: _INTERIM | None = None
 
 
-class PlanBody(ServiceBody):
-    """What is sold: rates, pools, limits."""
+class PlanBody(RulesBody, ServiceBody):
+    """What is sold: rates, pools, limits, and the rules for its subscribers."""
 
     name: NAME = ""
     access: _WORD_ACCESS | None = Field(default=None, description="absent: as the request says")
@@ -236,7 +225,13 @@ class SubscriberBody(Body):
     inner_vlan_id: VLAN | None = None
     valid_from: MOMENT | None = None
     valid_until: MOMENT | None = None
-    simultaneous_use: _SESSIONS | None = Field(default=None, description="most sessions at the same time")
+    simultaneous_use: SESSIONS | None = Field(
+        default=None, description="most sessions at the same time; absent: as the plan says"
+    )
+    nases: IDS = Field(default_factory=list, description="only there; absent: as the plan says")
+    sites: LABELS = Field(default_factory=list, description="only there; absent: as the plan says")
+    line_policy: LINE_POLICY | None = Field(default=None, description="absent: as the plan says")
+    bonus_octets: BONUS = Field(default=0, description="on top of each of the plan's allowances of octets")
     service: ServiceBody | None = Field(default=None, description="where this line differs from its plan")
     attributes: Annotated[list[_EDIT], LIST] = Field(default_factory=list, description=_EDITS_SAY)
 
@@ -261,6 +256,12 @@ class NasBody(Body):
         default=None, description="what the NAS sends for MAC and line identities"
     )
     strip_realm: FLAG = False
+    site: LABEL | None = Field(default=None, description="where it stands; plans and subscribers name sites")
+    coa: FLAG = Field(default=True, description="false: it takes no CoA and no Disconnect from us")
+    coa_address: ADDRESS | None = Field(default=None, description="absent: where its packets come from")
+    coa_secret: _SECRET | None = Field(default=None, description="absent: the secret of its own requests")
+    coa_message_authenticator: FLAG = True
+    coa_event_timestamp: FLAG = True
     attributes: Annotated[list[_EDIT], LIST] = Field(default_factory=list, description=_EDITS_SAY)
 
 
@@ -269,13 +270,40 @@ class TenantBody(Body):
 
     name: NAME = ""
     reject_message: _MESSAGE | None = Field(default=None, description="Reply-Message of every reject")
+    timezone: TIMEZONE = Field(default="UTC", description="hours, days and months are local to it")
+    garden: GardenBody | None = None
+    treatments: TreatmentsBody | None = Field(default=None, description="what is done instead of a reject")
 
 
-AnyBody = TenantBody | NasBody | PlanBody | SubscriberBody
+class StaffBody(Body):
+    """Somebody who may log in to devices."""
+
+    username: IDENTITY
+    password: PASSWORD | None = Field(
+        default=None, description="in clear; short for a secret of kind cleartext"
+    )
+    secret: SecretBody | None = None
+    privilege: Annotated[
+        Privilege,
+        PlainValidator(member(Privilege)),
+        WithJsonSchema({"enum": [each.value for each in Privilege]}),
+    ] = Privilege.READ
+    enabled: FLAG = True
+    groups: dict[str, LABEL] = Field(
+        default_factory=dict, description="by vendor: its own group or user, where `privilege` does not fit"
+    )
+    nases: IDS = Field(default_factory=list, description="only there; absent: all of the tenant")
+    sites: LABELS = Field(default_factory=list, description="only there; absent: all of the tenant")
+    valid_until: MOMENT | None = None
+
+
+AnyBody = TenantBody | PlanBody | NasBody | SubscriberBody | StaffBody
+# A kind may refer to those before it, and a plan to NASes.
 BODIES: dict[str, type[AnyBody]] = {
     "tenant": TenantBody,
-    "nas": NasBody,
     "plan": PlanBody,
+    "nas": NasBody,
     "subscriber": SubscriberBody,
+    "staff": StaffBody,
 }
 ADAPTERS: dict[str, TypeAdapter[AnyBody]] = {kind: TypeAdapter(body) for kind, body in BODIES.items()}

@@ -13,11 +13,32 @@ from typing import Protocol
 
 from radius.codes import Attr, Vendor
 from radius.errors import Unencodable
-from radius.grant import Grant, Rate, Rendered
+from radius.grant import Grant, Privilege, Rate, Rendered
 from radius.packet import HEADER, LONGEST, MOST_ATTRIBUTES, VSA, Packet, attribute, vendor_attribute
 from radius.rates import text as rate_text
 from radius.usage import Usage
 from radius.usage import read as read_usage
+from radius.vendors.difference import Meaning, differs, mikrotik_meaning
+from radius.vendors.live import PLAIN, Words, say
+
+__all__ = [
+    "COMMON",
+    "MOST_32_BIT",
+    "QOS_PROFILE",
+    "Profile",
+    "ReplyAttribute",
+    "VendorProfile",
+    "check_rates",
+    "check_walls",
+    "differs",
+    "finish",
+    "kbps",
+    "left_out",
+    "refuse_rate_text",
+    "refuse_vrf",
+    "standard",
+    "vendor",
+]
 
 MOST_32_BIT = 0xFFFF_FFFF
 QOS_PROFILE = "name a QoS profile of the NAS in the plan (qos_profile) instead of the numbers"
@@ -31,6 +52,7 @@ _SUPPRESSED_BY = {
     "ipv6_address_pool": "ipv6_address",
     "ipv6_delegated_pool": "ipv6_delegated",
 }
+_WALLS = {"address_list": "an address_list", "filter_id": "a filter_id"}
 
 
 class VendorProfile(Protocol):
@@ -48,11 +70,40 @@ class VendorProfile(Protocol):
     def renders_rate(self) -> bool:
         """Whether a rate given in numbers reaches the NAS at all."""
 
+    @property
+    def changes(self) -> frozenset[str]:
+        """The fields of a grant that a CoA-Request can change in a live session on these NASes."""
+
+    @property
+    def identities(self) -> tuple[tuple[int, ...], ...]:
+        """The attribute types that identify a session in CoA and Disconnect: sets to try one after another.
+
+        A value that the session has not shown is left out of its set, and an empty set is skipped.
+        """
+
     def render(self, grant: Grant) -> tuple[Rendered, ...]:
         """Return the reply attributes for `grant`, in wire order.
 
         Each decision is sent once: a fixed address suppresses the pool of its family, a named policy
-        the numbers. Raises Unencodable for a value that does not fit, or that contradicts another.
+        the numbers. Raises Unencodable for a value that does not fit, or that contradicts another, and for a
+        captive grant that says nothing which walls the session in.
+        """
+
+    def differs(self, applied: Grant, wanted: Grant) -> tuple[str, ...]:
+        """Return the fields that differ and matter, with literal rates read as these NASes read them."""
+
+    def change(self, applied: Grant, wanted: Grant) -> tuple[Rendered, ...] | None:
+        """Return the attributes of a CoA-Request that turn a session with `applied` into one with `wanted`.
+
+        Without those that identify it. Empty where both say the same to these NASes; None where the
+        difference cannot be made live, so that the session has to end. Raises Unencodable where a login would
+        be refused `wanted`.
+        """
+
+    def staff(self, privilege: Privilege, group: str | None) -> tuple[Rendered, ...]:
+        """Return the reply attributes for a member of staff who logs in to the device itself.
+
+        `group` names what the device calls the role (a user group, template or profile), where it has such.
         """
 
     def unsaid(self, grant: Grant) -> tuple[str, ...]:
@@ -80,6 +131,7 @@ COMMON = frozenset(
         "session_timeout_s",
         "idle_timeout_s",
         "interim_interval_s",
+        "captive",
     }
 )
 
@@ -209,6 +261,20 @@ def refuse_rate_text(grant: Grant, profile: str) -> None:
         raise Unencodable("rate_text", why, "give download and upload rates, or a policy name")
 
 
+def check_walls(grant: Grant, profile: str, walls: tuple[str, ...]) -> None:
+    """Raise Unencodable where `grant` is captive and has none of the fields that wall a session in.
+
+    A login that looks like a walled garden and is none would be a suspended subscriber with full service.
+    """
+    if not grant.captive or any(getattr(grant, name) for name in walls):
+        return
+    if not walls:
+        why = f"{profile} has no attribute that walls a session in"
+        raise Unencodable("captive", why, "reject such subscribers on this NAS instead")
+    needed = " or ".join(_WALLS.get(name, name) for name in walls)
+    raise Unencodable("captive", f"nothing walls the session in on {profile}", f"the garden needs {needed}")
+
+
 def kbps(bps: int) -> int:
     """Return kbit/s, rounded up: a rate must never be rounded to zero, nor below what was sold."""
     return -(-bps // 1_000)
@@ -240,10 +306,37 @@ class Profile:
     rendering: Callable[[Grant], Iterator[Rendered]]
     reading: Callable[[Packet], Usage] = read_usage
     half_said: Callable[[Grant], tuple[str, ...]] = _nothing  # parts of fields that stay unsaid
+    walls: tuple[str, ...]  # the fields that wall a captive session in, each alone
+    changes: frozenset[str]
+    words: Words = PLAIN
+    meaning: Meaning = mikrotik_meaning  # of rates, numbers or literal
+    identities: tuple[tuple[int, ...], ...]
+    logins: Callable[[Privilege, str | None], Iterator[Rendered]]
 
     def render(self, grant: Grant) -> tuple[Rendered, ...]:
         """Return the reply attributes for `grant`; see VendorProfile."""
+        check_walls(grant, self.name, self.walls)
         return finish(self.rendering(grant))
+
+    def differs(self, applied: Grant, wanted: Grant) -> tuple[str, ...]:
+        """Return the fields that differ and matter; see VendorProfile."""
+        return differs(applied, wanted, self.meaning)
+
+    def change(self, applied: Grant, wanted: Grant) -> tuple[Rendered, ...] | None:
+        """Return the attributes of a CoA-Request, or None; see VendorProfile."""
+        if not self.differs(applied, wanted):
+            return ()
+        shall = self.render(wanted)
+        try:
+            have = self.render(applied)
+        except Unencodable:
+            return None  # made by other rules: what the session really has is not known
+        said = say(have, shall, wanted, self.changes, self.words)
+        return None if said is None else finish(said)
+
+    def staff(self, privilege: Privilege, group: str | None) -> tuple[Rendered, ...]:
+        """Return the reply attributes for a member of staff; see VendorProfile."""
+        return finish(self.logins(privilege, group))
 
     def unsaid(self, grant: Grant) -> tuple[str, ...]:
         """Return the fields, or parts of fields, of `grant` that stay unsaid; see VendorProfile."""

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from radius.codes import Attr, Vendor
 from radius.errors import Unencodable
-from radius.grant import Access, Grant, Rendered, Route
+from radius.grant import Access, Grant, Privilege, Rendered, Route
 from radius.vendors.base import MOST_32_BIT, ReplyAttribute, standard, vendor
 
 SERVICE_TYPE = standard(Attr.SERVICE_TYPE, "Service-Type")
@@ -37,6 +37,10 @@ DELEGATED_IPV6_PREFIX_POOL = standard(Attr.DELEGATED_IPV6_PREFIX_POOL, "Delegate
 STATEFUL_IPV6_ADDRESS_POOL = standard(Attr.STATEFUL_IPV6_ADDRESS_POOL, "Stateful-IPv6-Address-Pool")
 MS_PRIMARY_DNS = vendor(Vendor.MICROSOFT, 28, "MS-Primary-DNS-Server")
 MS_SECONDARY_DNS = vendor(Vendor.MICROSOFT, 29, "MS-Secondary-DNS-Server")
+WISPR_REDIRECTION_URL = vendor(Vendor.WISPR, 4, "WISPr-Redirection-URL")
+
+ADMINISTRATIVE = 6
+NAS_PROMPT = 7
 
 _FRAMED = 2
 _PPP = 1
@@ -51,6 +55,18 @@ def service(grant: Grant) -> Iterator[Rendered]:
     yield SERVICE_TYPE.integer(_FRAMED, "access")
     if grant.access is Access.PPP:
         yield FRAMED_PROTOCOL.integer(_PPP, "access")
+
+
+def staff(privilege: Privilege, _group: str | None) -> Iterator[Rendered]:
+    """Yield Service-Type alone: a prompt for privileged commands, or one for the others (RFC 2865 section 5.6)."""
+    prompt = NAS_PROMPT if privilege is Privilege.READ else ADMINISTRATIVE
+    yield SERVICE_TYPE.integer(prompt, "privilege")
+
+
+def redirect_url(grant: Grant, carrier: ReplyAttribute) -> Iterator[Rendered]:
+    """Yield the address of the garden's portal."""
+    if grant.redirect_url is not None:
+        yield carrier.text(grant.redirect_url, "redirect_url")
 
 
 def timers(grant: Grant) -> Iterator[Rendered]:

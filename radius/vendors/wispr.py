@@ -1,4 +1,8 @@
-"""WISPr attributes (vendor 14122), bit/s: hotspots and access points, also of Ubiquiti and Cambium."""
+"""WISPr attributes (vendor 14122), bit/s: hotspots and access points, also of Ubiquiti and Cambium.
+
+WISPr-Redirection-URL is no wall: it names the page that a browser is sent to once, after the login (so say
+RouterOS's manual and CoovaChilli's code). What walls a session in is a filter of the access point.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator
 
 from radius.codes import Vendor
 from radius.grant import Grant, Rendered
+from radius.vendors import parts
 from radius.vendors.base import COMMON, Profile, check_rates, refuse_rate_text, refuse_vrf, vendor
 from radius.vendors.standard import RENDERS, attributes, unsaid_dns
 
@@ -25,12 +30,18 @@ def _render(grant: Grant) -> Iterator[Rendered]:
     if grant.committed is not None:
         yield MIN_UP.bits_per_second(grant.committed.upload_bps, "committed")
         yield MIN_DOWN.bits_per_second(grant.committed.download_bps, "committed")
+    yield from parts.redirect_url(grant, parts.WISPR_REDIRECTION_URL)
     yield from attributes(grant)
 
 
 PROFILE: Profile = Profile(
     name="wispr",
-    renders=COMMON | RENDERS | {"rate", "committed", "dns4"},
+    renders=COMMON | RENDERS | {"rate", "committed", "redirect_url", "dns4"},
     rendering=_render,
     half_said=unsaid_dns,
+    walls=("filter_id",),
+    # FortiGate and CoovaChilli change the bandwidth of a live session; of filters nothing is known.
+    changes=frozenset({"rate", "committed"}),
+    identities=((1, 44), (1, 31)),  # CoovaChilli requires User-Name
+    logins=parts.staff,
 )

@@ -35,5 +35,9 @@ def test_these_are_live_and_no_others() -> None:
         "radius.reject_delay_s",
         "accounting.clock_skew_s",
         "accounting.max_delay_s",
+        "policy.retry_refusals",
+        "policy.retry_window_s",
+        "policy.retry_pause_s",
+        "coa.unchangeable",
         "data.files",
     ]

@@ -10,13 +10,21 @@ from typing import Any, cast
 from daemon.aaa import token
 from daemon.aaa.access import Access
 from daemon.aaa.accounting import Accounting
-from daemon.aaa.authorize import Replies
+from daemon.aaa.authorize import Defaults, Replies
+from daemon.aaa.bindings import Bindings
 from daemon.aaa.conductor import Conductor
+from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint, Port
+from daemon.aaa.loops import LoopLimits, Loops
 from daemon.aaa.nas import Clients
 from daemon.aaa.report import Belief
+from daemon.aaa.reservations import Reservations
+from daemon.aaa.session import Session
 from daemon.aaa.sessions import SessionTable
+from daemon.aaa.standing import Books
+from daemon.aaa.storm import Limits, Storm
 from daemon.aaa.trace import Trace
+from daemon.aaa.usage import UsageBook
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.records import (
@@ -95,7 +103,14 @@ def provider() -> list[Record]:
 class Stack:
     """Conductor and everything below it; `at` is the wall clock, `now` the monotonic one."""
 
-    def __init__(self, *more: Record, reject_delay_s: float = 0.0, hashes: int = 4) -> None:
+    def __init__(
+        self,
+        *more: Record,
+        reject_delay_s: float = 0.0,
+        hashes: int = 4,
+        spread: float = 0.0,
+        refusals: int = 0,
+    ) -> None:
         self.at, self.now = T0, 1000.0
         self.index = Index()
         for record in (*provider(), *more):
@@ -106,22 +121,33 @@ class Stack:
         self.trace = Trace(1000, 1000)
         self.strangers: list[bytes] = []
         self.faults: list[str] = []
-        issued = token.Issued()
+        self.books = Books(self.sessions, Reservations(60.0), UsageBook(300.0), Bindings())
+        self.replies = Replies(Defaults(600, spread))
+        self.loops = Loops(LoopLimits(refusals=refusals, window_s=60.0, pause_s=20.0))
+        self.storm = Storm(Limits(), self.sessions.live_of)
+        self.heard: list[bytes] = []  # places of boxes that have ended a session
+        self.told: list[tuple[str, Decision | Session, str]] = []  # events: kind, about what, text
         self.accounting = Accounting(
             self.index,
-            issued,
+            self.books.reservations,
             self.sessions,
             self.counts,
             Belief(300.0, 86_400.0),
             lambda _code: self.faults.append(traceback.format_exc()),
+            lambda kind, session, text: self.told.append((kind, session, text)),
+            lambda place, _at: self.heard.append(place),
+            lambda: self.now,
+            self.storm,
         )
         self.access = Access(
             self.index,
-            Replies(600),
-            issued,
+            self.replies,
+            self.books,
+            self.loops,
             self.trace,
             self.counts,
             ThreadPoolExecutor(1),
+            lambda kind, decision, text: self.told.append((kind, decision, text)),
             numbers=token.numbers(T0),
             max_pending_hashes=hashes,
             reject_delay_s=reject_delay_s,
@@ -133,6 +159,7 @@ class Stack:
             (lambda: self.now, lambda: self.at),
             lambda address, _code: self.strangers.append(address),
             lambda _code: self.faults.append(traceback.format_exc()),
+            self.storm,
         )
         self.wires = {port: WireTwin() for port in Port}
         self.endpoints = {

@@ -62,10 +62,11 @@ class Running:
         self.keeper = Keeper(
             store.engine,
             store.writer,
-            self.stack.sessions,
+            self.stack.index,
+            self.stack.books,
             accounting,
             SystemClock(),
-            Retention(memory_s=3600, closed_s=86_400, journal_s=86_400),
+            Retention(memory_s=3600, closed_s=86_400, journal_s=86_400, jobs_s=86_400),
             2.0,
         )
 

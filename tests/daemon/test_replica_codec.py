@@ -73,6 +73,7 @@ def test_all_secrets_of_a_nas_are_sealed() -> None:
         secret=Secret(SecretKind.CLEARTEXT, b"canary-one"),
         previous_secret=Secret(SecretKind.CLEARTEXT, b"canary-two"),
         line_password=Secret(SecretKind.CLEARTEXT, b"canary-three"),
+        coa_secret=Secret(SecretKind.CLEARTEXT, b"canary-four"),
     )
     assert b"canary" not in dump(nas, SEAL)
     assert load("nas", dump(nas, SEAL), SEAL) == nas

@@ -46,9 +46,7 @@ def test_is_told_fixed_addresses(daemon: Daemon) -> None:
     assert "Delegated-IPv6-Prefix = 2001:db8:1000::/56" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("user", "password"), [("bob", "builder"), ("carol", "christmas"), ("alice", "x"), ("eve", "x")]
-)
+@pytest.mark.parametrize(("user", "password"), [("bob", "builder"), ("alice", "x"), ("eve", "x")])
 def test_is_rejected(daemon: Daemon, user: str, password: str) -> None:
     done = radclient(daemon.auth, "auth", f'User-Name = "{user}"\nUser-Password = "{password}"')
     assert "Received Access-Reject" in done.stdout

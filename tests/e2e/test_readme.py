@@ -17,7 +17,8 @@ from tests.e2e.conftest import COMMAND, ROOT
 
 EXAMPLE = "config/examples/edge.toml"
 REFUSED = "dotmac-edge radius auth bob builder"
-DENIED = 5
+DIFFERENT = "dotmac-edge policy diff config/examples/quota.yaml"
+EXPECTED = {REFUSED: 5, DIFFERENT: 3}  # the exit codes that the page says
 README = (ROOT / "README.md").read_text()
 
 
@@ -59,7 +60,17 @@ def run(arguments: list[str], environ: dict[str, str]) -> subprocess.CompletedPr
     )
 
 
-def treat(line: str, environ: dict[str, str]) -> None:
+@pytest.fixture(scope="module")
+def background() -> Iterator[list[subprocess.Popen[str]]]:
+    """What the page starts with an ampersand; ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        with process:
+            process.kill()
+
+
+def treat(line: str, environ: dict[str, str], background: list[subprocess.Popen[str]]) -> None:
     """Do what a reader does with one line; fails on a line that nobody has thought of."""
     words = shlex.split(line)
     match words:
@@ -71,21 +82,28 @@ def treat(line: str, environ: dict[str, str]) -> None:
         case ["make", target]:
             done = run(["make", "--dry-run", target], environ)
             assert done.returncode == 0, f"{line}: {done.stderr}"
+        case ["dotmac-edge", *_, "&"]:
+            process = subprocess.Popen(words[:-1], env=environ, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+            background.append(process)
+            assert process.stdout is not None
+            assert process.stdout.readline(), "it has begun to listen"
         case ["dotmac-edge", *_]:
             done = run(words, environ)
-            expected = DENIED if line == REFUSED else 0
+            expected = EXPECTED.get(line, 0)
             assert done.returncode == expected, f"{line}: {done.returncode}: {done.stdout}{done.stderr}"
             assert "Traceback" not in done.stderr, f"{line}: {done.stderr}"
         case _:
             raise AssertionError(f"a line of README.md that this test does not know: {line}")
 
 
-def test_each_command_does_what_the_readme_says(environ: dict[str, str]) -> None:
+def test_each_command_does_what_the_readme_says(
+    environ: dict[str, str], background: list[subprocess.Popen[str]]
+) -> None:
     todo = lines()
-    assert REFUSED in todo
-    assert len(todo) > 20
+    assert set(EXPECTED) <= set(todo)
+    assert len(todo) > 40
     for line in todo:
-        treat(line, environ)
+        treat(line, environ, background)
 
 
 def test_the_readme_names_the_ports_of_the_example() -> None:

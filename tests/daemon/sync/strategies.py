@@ -17,11 +17,30 @@ from daemon.replica.records import (
     Secret,
     SecretKind,
     Service,
+    Staff,
     Subscriber,
     Tenant,
 )
+from daemon.replica.rules import (
+    GARDEN,
+    REJECTED,
+    Act,
+    Allowance,
+    Bound,
+    Direction,
+    Garden,
+    Hours,
+    LinePolicy,
+    Measure,
+    RateHours,
+    Rules,
+    SimultaneousMode,
+    Treatment,
+    Window,
+)
+from daemon.sync.wire_rules import OF_TENANTS_ONLY, TREATABLE
 from radius import vendors
-from radius.grant import Access, Burst, Rate, Route
+from radius.grant import Access, Burst, Privilege, Rate, Route
 
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,20}", fullmatch=True)
 words = st.text(st.characters(min_codepoint=0x20, exclude_categories=("Cc", "Cs")), max_size=20)
@@ -110,7 +129,90 @@ def cleartext(most: int = 40) -> st.SearchStrategy:
 secrets = cleartext() | st.binary(min_size=16, max_size=16).map(
     lambda hashed: Secret(SecretKind.NT_HASH, hashed)
 )
-tenants = st.builds(Tenant, id=ids, name=labels | st.just(""), reject_message=labels | st.just(""))
+other_plans = ids.map(lambda plan: Treatment(act=Act.PLAN, plan=plan))
+instead = st.sampled_from([REJECTED, GARDEN]) | other_plans
+
+
+def treated(slugs: tuple[str, ...]) -> st.SearchStrategy:
+    """Return treatments of some of the reasons, in the order in which records have them."""
+    return st.dictionaries(st.sampled_from(slugs), instead, max_size=4).map(
+        lambda given: tuple((slug, given[slug]) for slug in slugs if slug in given)
+    )
+
+
+minutes = st.integers(0, 24 * 60 - 1)
+hours = st.builds(
+    Hours,
+    days=st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days))),
+    start_min=minutes,
+    end_min=minutes,
+)
+then = (
+    instead | st.just(Treatment(act=Act.NOTIFY)) | rates.map(lambda rate: Treatment(act=Act.RATE, rate=rate))
+)
+# Beyond 32 and 53 bits, and round numbers, which are written with a unit.
+amounts = st.integers(1, 2**63 - 1) | st.integers(1, 9_000_000).map(lambda count: count * 10**12)
+names = labels.filter(lambda text: len(text.encode()) <= 64)
+
+
+@st.composite
+def allowances(draw: st.DrawFn) -> Allowance:
+    octets = draw(st.booleans())
+    return Allowance(
+        name=draw(names),
+        most=draw(amounts if octets else st.integers(1, 2**32 - 1)),
+        measure=Measure.OCTETS if octets else Measure.SECONDS,
+        window=draw(st.sampled_from(Window)),
+        direction=draw(st.sampled_from(Direction)) if octets else Direction.BOTH,
+        then=draw(then),
+        on_gap=draw(st.booleans()),
+    )
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rules:
+    bind = draw(unique(st.sampled_from(Bound)))
+    return Rules(
+        login_hours=draw(st.lists(hours, max_size=2).map(tuple)),
+        nases=draw(unique(ids)),
+        sites=draw(unique(labels)),
+        simultaneous_use=draw(maybe(st.integers(1, 10_000))),
+        simultaneous_mode=draw(st.sampled_from(SimultaneousMode)),
+        bind=bind,
+        bind_learn=bool(bind) and draw(st.booleans()),
+        line_policy=draw(st.sampled_from(LinePolicy)),
+        allowances=draw(st.lists(allowances(), max_size=2, unique_by=lambda each: each.name).map(tuple)),
+        rate_hours=draw(
+            st.lists(
+                st.builds(RateHours, hours=st.lists(hours, min_size=1, max_size=2).map(tuple), rate=rates),
+                max_size=2,
+            ).map(tuple)
+        ),
+        month_day=draw(st.integers(1, 31)),
+        treatments=draw(treated(tuple(slug for slug in TREATABLE if slug not in OF_TENANTS_ONLY))),
+    )
+
+
+gardens = st.builds(
+    Garden,
+    redirect_url=st.sampled_from([None, "https://pay.example.net/", "http://[2001:db8::1]:8080/a?b=%20c"]),
+    address_list=labels,
+    services=unique(labels),
+    filter_id=maybe(labels),
+    ipv4_pool=maybe(labels),
+    rate=maybe(rates),
+    session_timeout_s=st.integers(1, 2**32 - 1),
+    interim_interval_s=maybe(st.integers(60, 2**32 - 1)),
+)
+tenants = st.builds(
+    Tenant,
+    id=ids,
+    name=labels | st.just(""),
+    reject_message=labels | st.just(""),
+    timezone=st.sampled_from(["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"]),
+    garden=maybe(gardens),
+    treatments=treated(TREATABLE),
+)
 nases = st.builds(
     Nas,
     tenant=ids,
@@ -125,6 +227,12 @@ nases = st.builds(
     identities=st.lists(st.sampled_from(IdentitySource), min_size=1, unique=True).map(tuple),
     line_password=maybe(cleartext()),
     strip_realm=st.booleans(),
+    site=maybe(labels),
+    coa=st.booleans(),
+    coa_address=maybe(ipv4 | ipv6),
+    coa_secret=maybe(cleartext()),
+    coa_message_authenticator=st.booleans(),
+    coa_event_timestamp=st.booleans(),
     edits=unique(edits, 2),
 )
 plans = st.builds(
@@ -134,6 +242,22 @@ plans = st.builds(
     name=labels | st.just(""),
     access=maybe(st.sampled_from(Access)),
     service=services(),
+    rules=rules(),
+)
+staff = st.builds(
+    Staff,
+    tenant=ids,
+    id=ids,
+    username=labels,
+    secret=secrets,
+    privilege=st.sampled_from(Privilege),
+    enabled=st.booleans(),
+    groups=st.dictionaries(st.sampled_from(vendors.names()), labels, max_size=3).map(
+        lambda groups: tuple(sorted(groups.items()))
+    ),
+    nases=unique(ids),
+    sites=unique(labels),
+    valid_until=maybe(st.floats(0, 4e9)),
 )
 routes = st.one_of(
     st.builds(Route, prefix=ipv4_prefixes, gateway=maybe(ipv4), metric=st.integers(0, 65535)),
@@ -167,8 +291,12 @@ def subscribers(draw: st.DrawFn) -> Subscriber:
         vlan_id=vlan,
         inner_vlan_id=None if vlan is None else draw(maybe(st.integers(1, 4094))),
         simultaneous_use=draw(maybe(st.integers(1, 10_000))),
+        nases=draw(unique(ids)),
+        sites=draw(unique(labels)),
+        line_policy=draw(maybe(st.sampled_from(LinePolicy))),
+        bonus_octets=draw(st.just(0) | amounts),
         service=None if own == Service() else own,
     )
 
 
-records: st.SearchStrategy[Record] = st.one_of(tenants, nases, plans, subscribers())
+records: st.SearchStrategy[Record] = st.one_of(tenants, nases, plans, subscribers(), staff)

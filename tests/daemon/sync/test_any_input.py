@@ -36,6 +36,14 @@ _scalars = (
             "9999-12-31T23:59:59-12:00",
             "active",
             "Reply-Message = x",
+            "500GB",
+            "7d",
+            "mon-fri 08:00-20:00",
+            "captive",
+            "plan:home",
+            "mac",
+            "https://pay.example.net/",
+            "Europe/Berlin",
             "-Class",
             "$6$x",
             "٣",
@@ -51,6 +59,7 @@ _values = st.recursive(
             st.sampled_from(
                 ["kind", "value", "prefix", "cidr", "gateway", "op", "name", "download", "upload", "seconds"]
             )
+            | st.sampled_from(["octets", "time", "then", "hours", "days", "from", "to", "expired", "cisco"])
             | st.text(max_size=3),
             inner,
             max_size=4,

@@ -108,7 +108,7 @@ def test_a_problem_reads_as_one_line(checked: Check) -> None:
 
 def test_unknown_kind_lists_the_known_ones(checked: Check) -> None:
     (problem,) = checked("- {kind: tenant, id: demo}\n- {kind: olt, id: x, body: {}}\n").problems
-    assert (problem.got, problem.expected) == ('"olt"', "one of tenant, nas, plan, subscriber")
+    assert (problem.got, problem.expected) == ('"olt"', "one of tenant, plan, nas, subscriber, staff")
 
 
 # -- whose an object is
@@ -310,7 +310,9 @@ def test_no_error_shows_a_secret(checked: Check, body: str) -> None:
     assert "CANARY" not in shown.replace("User-Password = CANARY", "")
 
 
-@pytest.mark.parametrize("name", ["secret", "previous_secret", "line_password", "shared_secret"])
+@pytest.mark.parametrize(
+    "name", ["secret", "previous_secret", "line_password", "coa_secret", "shared_secret"]
+)
 @pytest.mark.parametrize("value", ["'env:CANARY'", "[CANARY]", "{kind: crypt, value: CANARY}", '"CANARY\\n"'])
 def test_no_error_shows_the_secret_of_a_nas(checked: Check, name: str, value: str) -> None:
     other = "" if name in ("secret", "shared_secret") else "secret: s, "

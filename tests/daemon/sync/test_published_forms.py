@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from daemon.replica.records import AccessMode, Nas, Plan, Subscriber
+from daemon.replica.records import AccessMode, Nas, Plan, Staff, Subscriber, Tenant
 from daemon.sync.check import Checked
 from daemon.sync.load import unrenderable
 from daemon.sync.normalise import IGNORED, SPELLINGS
 from daemon.sync.records import KINDS
 from daemon.sync.schema import schema
 from daemon.sync.wire import BODIES
+from radius.grant import Rate
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "config/examples/provider.yaml").read_text()
@@ -57,7 +58,22 @@ def test_the_example_has_the_people_everybody_tries_first(example: Checked) -> N
         "home-100",
         "business-500",
         "ipoe-50",
+        "saver-30",
+        "office-20",
     }
+
+
+def test_the_example_shows_the_rules(example: Checked) -> None:
+    plans = {record.id: record for record in example.records if isinstance(record, Plan)}
+    saver = plans["saver-30"].rules
+    assert [(each.name, each.most, each.then.rate) for each in saver.allowances] == [
+        ("monthly", 500_000_000_000, Rate(download_bps=2_000_000, upload_bps=1_000_000))
+    ]
+    assert [each.rate.download_bps for each in saver.rate_hours] == [100_000_000]
+    assert [each.days for each in plans["office-20"].rules.login_hours] == [(0, 1, 2, 3, 4), (5,)]
+    (tenant,) = (record for record in example.records if isinstance(record, Tenant))
+    assert tenant.garden is not None
+    assert [record.username for record in example.records if isinstance(record, Staff)] == ["nora"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

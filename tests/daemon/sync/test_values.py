@@ -392,8 +392,8 @@ def test_all_faults_of_a_body_come_at_once(record: Make) -> None:
     [
         ("subscriber", "usernme", "did you mean username, usernames, radius_username?"),
         ("subscriber", "bandwith_up", "did you mean bandwidth_up, bandwidth_down?"),
-        ("nas", "adress", "did you mean address, ip_address?"),
-        ("tenant", "q", "known are name, reject_message"),
+        ("nas", "adress", "did you mean address, ip_address, coa_address?"),
+        ("tenant", "q", "known are name, reject_message, timezone, garden, treatments"),
     ],
 )
 def test_an_unknown_key_is_answered_with_the_nearest(record: Make, kind: str, key: str, hint: str) -> None:

@@ -42,11 +42,14 @@ _VENDORS = {
     ("Mikrotik", 14988): """
         Mikrotik-Group 3 string
         Mikrotik-Rate-Limit 8 string
+        Mikrotik-Total-Limit 17 integer
+        Mikrotik-Total-Limit-Gigawords 18 integer
         Mikrotik-Address-List 19 string
         Mikrotik-Delegated-IPv6-Pool 22 string""",
     ("Cisco", 9): """
         Cisco-AVPair 1 string
-        Cisco-Account-Info 250 string""",
+        Cisco-Account-Info 250 string
+        Cisco-Command-Code 252 octets""",
     ("ERX", 4874): """
         ERX-Virtual-Router-Name 1 string
         ERX-Primary-Dns 4 ipaddr
@@ -55,6 +58,7 @@ _VENDORS = {
         ERX-Egress-Policy-Name 11 string
         ERX-Ipv6-Primary-Dns 47 ipv6addr
         ERX-Service-Activate 65 octets
+        ERX-Service-Deactivate 66 string
         ERX-CoS-Shaping-Pmt-Type 108 string
         ERX-IPv6-NdRa-Prefix 129 ipv6prefix
         ERX-IPv6-NdRa-Pool-Name 157 string
@@ -65,14 +69,20 @@ _VENDORS = {
         Huawei-Input-Peak-Rate 3 integer
         Huawei-Output-Average-Rate 5 integer
         Huawei-Output-Peak-Rate 6 integer
+        Huawei-Remanent-Volume 15 integer
+        Huawei-Exec-Privilege 29 integer
         Huawei-Qos-Profile-Name 31 string
         Huawei-VPN-Instance 94 string
         Huawei-Primary-DNS 135 ipaddr
         Huawei-Secondary-DNS 136 ipaddr
+        Huawei-HTTP-Redirect-URL 140 string
         Huawei-DNS-Server-IPv6-address 154 ipv6addr
         Huawei-Framed-IPv6-Address 158 ipv6addr
         Huawei-Delegated-IPv6-Prefix-Pool 191 string""",
     ("Nokia", 6527): """
+        Timetra-Access 1 integer
+        Timetra-Profile 4 string
+        Timetra-Default-Action 5 integer
         Alc-Primary-Dns 9 ipaddr
         Alc-Secondary-Dns 10 ipaddr
         Alc-Subsc-Prof-Str 12 string
@@ -83,12 +93,17 @@ _VENDORS = {
         Alc-Subscriber-QoS-Override 126 string
         Alc-Delegated-IPv6-Pool 131 string
         Alc-Subscriber-Filter 134 string
-        Alc-SLAAC-IPv6-Pool 181 string""",
+        Alc-Portal-Url 177 string
+        Alc-SLAAC-IPv6-Pool 181 string
+        Alc-Remove-Override 238 string""",
     ("WISPr", 14122): """
+        WISPr-Redirection-URL 4 string
         WISPr-Bandwidth-Min-Up 5 integer
         WISPr-Bandwidth-Min-Down 6 integer
         WISPr-Bandwidth-Max-Up 7 integer
         WISPr-Bandwidth-Max-Down 8 integer""",
+    ("Juniper", 2636): """
+        Juniper-Local-User-Name 1 string""",
     ("Accel", 55999): """
         Accel-VRF-Name 1 string""",
 }

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from radius.codes import Code
+from radius.dictionary import Dictionary, shipped
 from radius.grant import Burst, Grant, Rate, Rendered, Route
 from radius.packet import Packet, decode, header
+from radius.tree import decode as read_attributes
 from radius.vendors import find
 from radius.vendors.base import VendorProfile
 
@@ -48,5 +52,28 @@ def profile_of(name: str) -> VendorProfile:
 
 def reply(rendered: tuple[Rendered, ...]) -> Packet:
     """Return an Access-Accept with the attributes."""
+    return packet(Code.ACCESS_ACCEPT, rendered)
+
+
+def packet(code: Code, rendered: tuple[Rendered, ...]) -> Packet:
+    """Return a packet with the attributes."""
     body = b"".join(each.octets for each in rendered)
-    return decode(header(2, 1, 20 + len(body), bytes(16)) + body)
+    return decode(header(code, 1, 20 + len(body), bytes(16)) + body)
+
+
+@cache
+def dictionary() -> Dictionary:
+    """Return the dictionary that ships with the package."""
+    return shipped()
+
+
+def told(rendered: tuple[Rendered, ...], code: Code = Code.ACCESS_ACCEPT) -> list[str]:
+    """Return the attributes as `Name = value`, read with the shipped dictionary from a packet."""
+    found = read_attributes(packet(code, rendered), dictionary())
+    assert not any(each.invalid for each in found)
+    return [each.text() for each in found]
+
+
+def octets(rendered: tuple[Rendered, ...]) -> list[str]:
+    """Return the attributes as hexadecimal digits."""
+    return [each.octets.hex() for each in rendered]

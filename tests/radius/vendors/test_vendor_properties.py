@@ -62,6 +62,9 @@ GRANTS = st.builds(
     session_timeout_s=SECONDS,
     idle_timeout_s=SECONDS,
     interim_interval_s=SECONDS,
+    captive=st.booleans(),
+    redirect_url=NAMES,
+    volume_octets=st.none() | st.integers(-1, 2**65) | st.sampled_from([1, 1_023, 2**32, 2**42 - 1]),
 )
 
 REPEATED = {

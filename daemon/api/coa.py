@@ -1,0 +1,138 @@
+"""The routes about CoA: its jobs, and a test of what a NAS does with it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from fastapi import APIRouter, HTTPException
+
+from daemon.aaa import coa_probe
+from daemon.aaa.coa_client import Target
+from daemon.aaa.coa_probe import Finding
+from daemon.aaa.coa_target import target_of
+from daemon.aaa.coa_wire import identifications
+from daemon.aaa.nas import Client
+from daemon.aaa.session import Session
+from daemon.api.listing import sliced
+from daemon.api.live_models import CoaTestView, JobView
+from daemon.api.models import Page
+from daemon.api.services import Services
+from radius.authenticator import Key
+from radius.errors import Unencodable
+from radius.grant import Grant
+
+
+def add_coa(router: APIRouter, services: Services) -> None:
+    """Add the routes under `/coa-jobs` and `/coa-tests`."""
+
+    @router.get("/coa-jobs")
+    async def jobs(finished: bool = False) -> Page[JobView]:
+        found = services.aaa.enforcement.engine.jobs(finished=finished)
+        items = [
+            JobView.model_validate(asdict(each) | {"session": str(each.session)})
+            async for each in sliced(found)
+        ]
+        return Page(items=items, count=len(items), limit=len(items), offset=0)
+
+    @router.post("/coa-tests")
+    async def test(nas: str, session: int | None = None, address: str | None = None) -> CoaTestView:
+        services.aaa.clients.turn()
+        client = _client(services, nas)
+        chosen = _session(services, client, session)
+        target = _target(client, chosen, address)
+        finding = await _probe(services, client, target, None if session is None else chosen)
+        return CoaTestView(
+            nas=client.nas.id,
+            address=str(target.address),
+            port=target.port,
+            session=None if session is None else str(session),
+            verdict=finding.verdict,
+            says=finding.says,
+            advice=finding.advice,
+            cause=finding.cause,
+            rtt_ms=None if finding.rtt_s is None else round(finding.rtt_s * 1000, 2),
+            bad_replies=finding.bad_replies,
+        )
+
+
+def _client(services: Services, name: str) -> Client:
+    for tenant in services.index.tenants:
+        client = services.aaa.clients.get(tenant, name)
+        if client is not None:
+            return client
+    raise HTTPException(404, f"no NAS has the id {name}")
+
+
+def _session(services: Services, client: Client, uid: int | None) -> Session | None:
+    """Return the session of that number, or any live one of the NAS, which tells where its box is."""
+    nas = client.nas
+    if uid is not None:
+        session = services.aaa.sessions.find_uid(uid)
+        if (
+            session is None
+            or session.closed_at is not None
+            or (session.tenant, session.nas) != (nas.tenant, nas.id)
+        ):
+            raise HTTPException(404, f"{nas.id} has no live session with the number {uid}")
+        return session
+    prefix = f"{nas.tenant}\0{nas.id}\0".encode()
+    boxes = services.aaa.sessions.boxes()
+    return next((next(iter(boxes[key])) for key in boxes if key.startswith(prefix)), None)
+
+
+def _target(client: Client, session: Session | None, address: str | None) -> Target:
+    nas = client.nas
+    source: IPv4Address | IPv6Address | None = None
+    if address is not None:
+        try:
+            source = ip_address(address)
+        except ValueError:
+            raise HTTPException(422, f"{address} is no IP address") from None
+        nas = replace(nas, coa_address=source)
+    elif session is not None and session.source:
+        source = ip_address(session.source)
+    target = target_of(nas, b"" if session is None else session.box, source)
+    if target is None:
+        why = f"no address of {nas.id} is known: it has no live session and no coa_address; give one with --address"
+        raise HTTPException(422, why)
+    return target
+
+
+async def _probe(services: Services, client: Client, target: Target, session: Session | None) -> Finding:
+    enforcement, at = services.aaa.enforcement, services.clock.wall()
+    nas = client.nas
+    others: tuple[Key, ...] = tuple(client.keys) if nas.coa_secret is not None else ()
+    if session is None:
+        return await coa_probe.probe(
+            enforcement.client, target, nas.vendor, enforcement.random, at, others=others
+        )
+    return await coa_probe.probe_session(
+        enforcement.client,
+        target,
+        nas.vendor,
+        at,
+        identification=identifications(session, client.profile.identities)[0].octets,
+        change=_its_own(client, session.applied),
+        others=others,
+    )
+
+
+def _its_own(client: Client, applied: Grant | None) -> bytes:
+    """Return the attributes that tell a session what it has: all that this vendor can change in a live one."""
+    said = None
+    if applied is not None:
+        default = Grant()
+        bare = {
+            each.name: getattr(default, each.name)
+            for each in fields(Grant)
+            if each.name in client.profile.changes
+        }
+        try:
+            said = client.profile.change(replace(applied, **bare), applied)
+        except Unencodable:
+            said = None
+    if not said:
+        why = "what this session has cannot be said in a CoA-Request to its NAS: test without a session"
+        raise HTTPException(422, why)
+    return b"".join(each.octets for each in said)

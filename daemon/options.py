@@ -1,0 +1,106 @@
+"""The settings in the words of the parts: each part has small options of its own, and here they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from config.enforcement import read_relay_client
+from config.secrets import resolve
+from config.settings import Settings
+from daemon.aaa.assembly import Options
+from daemon.aaa.authorize import Defaults
+from daemon.aaa.coa_hooks import CoaOptions
+from daemon.aaa.coa_pace import PaceOptions
+from daemon.aaa.enforcement import EnforcementOptions
+from daemon.aaa.keeper import Retention
+from daemon.aaa.loops import LoopLimits
+from daemon.aaa.reaper import Options as ReaperOptions
+from daemon.aaa.reconcile import Unchangeable
+from daemon.aaa.relay_clients import RelayClient
+from daemon.aaa.report import Belief
+from daemon.aaa.storm import Limits
+from radius.authenticator import Key
+
+_DAY_S = 86_400.0
+
+
+def request_path(settings: Settings) -> Options:
+    """Return the options of the request path."""
+    radius, accounting, policy, storm = settings.radius, settings.accounting, settings.policy, settings.storm
+    return Options(
+        belief=belief(settings),
+        retention=Retention(
+            memory_s=accounting.closed_memory_s,
+            closed_s=accounting.closed_keep_days * _DAY_S,
+            journal_s=accounting.journal_keep_days * _DAY_S,
+            jobs_s=settings.coa.job_keep_days * _DAY_S,
+        ),
+        defaults=Defaults(accounting.default_interim_s, policy.timer_spread_percent / 100),
+        loops=loops(settings),
+        storm=Limits(least_per_s=storm.least_per_s, times_usual=storm.times_usual, calm_s=storm.calm_s),
+        trace_permits=radius.trace_permits,
+        trace_denials=radius.trace_denials,
+        hash_workers=radius.hash_workers,
+        max_pending_hashes=radius.max_pending_hashes,
+        reject_delay_s=radius.reject_delay_s,
+        duplicate_window_s=radius.duplicate_window_s,
+        receive_buffer_octets=radius.receive_buffer_octets,
+        max_batch_records=accounting.max_batch_records,
+        max_pending_records=accounting.max_pending_records,
+        session_flush_s=accounting.session_flush_s,
+        reservation_s=policy.reservation_s,
+        staff_keep_s=settings.staff.keep_days * _DAY_S,
+    )
+
+
+def belief(settings: Settings) -> Belief:
+    """Return how far the clocks of NASes are believed."""
+    return Belief(settings.accounting.clock_skew_s, settings.accounting.max_delay_s)
+
+
+def loops(settings: Settings) -> LoopLimits:
+    """Return when refused logins get a pause."""
+    policy = settings.policy
+    return LoopLimits(
+        refusals=policy.retry_refusals, window_s=policy.retry_window_s, pause_s=policy.retry_pause_s
+    )
+
+
+def enforcement(settings: Settings, environ: Mapping[str, str]) -> EnforcementOptions:
+    """Return the options of what acts on live sessions. Raises SecretUnavailable for a relay client's secret."""
+    coa, policy = settings.coa, settings.policy
+    return EnforcementOptions(
+        coa=CoaOptions(
+            pace=PaceOptions(nas_per_s=coa.nas_per_s, overall_per_s=coa.overall_per_s),
+            verify_s=coa.verify_s,
+        ),
+        reaper=ReaperOptions(
+            default_interim_s=settings.accounting.default_interim_s,
+            suspect_after=policy.suspect_after,
+            close_after=policy.close_after,
+        ),
+        relay_clients=tuple(_relay_client(text, environ) for text in coa.relay_clients),
+        sources=_sources(settings),
+        default_interim_s=settings.accounting.default_interim_s,
+        sweep_s=policy.sweep_s,
+        unchangeable=Unchangeable(coa.unchangeable),
+    )
+
+
+def _sources(settings: Settings) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Return the addresses that NASes know us by, where logins are taken on certain addresses only."""
+    found: dict[int, IPv4Address | IPv6Address] = {}
+    for host, _ in settings.radius.auth_addresses:
+        address = ip_address(host)
+        if not address.is_unspecified:
+            found.setdefault(address.version, address)
+    return tuple(found.values())
+
+
+def _relay_client(text: str, environ: Mapping[str, str]) -> RelayClient:
+    tenant, network, reference = read_relay_client(text)
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    secret = resolve(reference, environ, Path(directory) if directory else None).rstrip(b"\r\n")
+    return RelayClient(name=str(network), tenant=tenant, networks=(network,), keys=(Key(secret),))
