@@ -90,13 +90,16 @@ def enforcement(settings: Settings, environ: Mapping[str, str]) -> EnforcementOp
 
 
 def _sources(settings: Settings) -> tuple[IPv4Address | IPv6Address, ...]:
-    """Return the addresses that NASes know us by, where logins are taken on certain addresses only."""
-    found: dict[int, IPv4Address | IPv6Address] = {}
-    for host, _ in settings.radius.auth_addresses:
+    """Return the one address of each family that NASes can know us by; without it the system chooses.
+
+    With several, or the loopback, a source of ours could be one that the network of a NAS does not know.
+    """
+    found: dict[int, set[IPv4Address | IPv6Address]] = {4: set(), 6: set()}
+    for host, _ in (*settings.radius.auth_addresses, *settings.radius.acct_addresses):
         address = ip_address(host)
-        if not address.is_unspecified:
-            found.setdefault(address.version, address)
-    return tuple(found.values())
+        found[address.version].add(address)
+    sole = [next(iter(each)) for each in found.values() if len(each) == 1]
+    return tuple(each for each in sole if not each.is_unspecified and not each.is_loopback)
 
 
 def _relay_client(text: str, environ: Mapping[str, str]) -> RelayClient:

@@ -63,6 +63,7 @@ class Result:
     sends: int = 0
     rtt_s: float | None = None
     bad_replies: int = 0
+    local: bool = False  # it did not even leave this machine; `said` is then what the system says
     key: int | None = None
     said: str = ""
 
@@ -246,8 +247,8 @@ class CoaClient:
     ) -> Result:
         try:
             line, identifier = self._take_line(target)
-        except OSError:  # no route, no such address of ours
-            return Result(answer=Answer.UNREACHABLE)
+        except OSError as error:  # no route, no such address of ours
+            return Result(answer=Answer.UNREACHABLE, said=error.strerror or type(error).__name__, local=True)
         began = self._clock.monotonic()
         try:
             request = dynamic_request(code, identifier, attributes, key, message=target.message)

@@ -25,6 +25,7 @@ class Verdict(StrEnum):
 
     OK = "ok"
     UNREACHABLE = "unreachable"
+    NO_ROUTE = "no-route"
     SILENT = "silent"
     WRONG_SECRET = "wrong-secret"  # noqa: S105 - a verdict
     IDENTIFIERS = "identifiers"
@@ -39,13 +40,15 @@ _ADVICE = {
     "huawei": "VRP: radius-server authorization {source} shared-key cipher SECRET.",
     "nokia": "SR OS: accept-coa on the radius-server entry of {source}; the port is that of the whole router.",
     "accel-ppp": "accel-ppp: [radius] dae-server=ADDRESS:{port},SECRET, IPv4 only; nas-identifier must be its own.",
-    "standard": "hostapd: radius_das_port={port}, radius_das_client={source} SECRET; it is off by default.",
+    "standard": "hostapd: radius_das_port={port}, radius_das_client={source} SECRET; it is off by default. "
+    "strongSwan: eap-radius.dae with enable, port={port} and secret.",
     "wispr": "Access controllers take CoA only where a dynamic authorization client {source} is set on them.",
 }
 
 _SAYS = {
     Verdict.OK: "The NAS answers, shares our secret and takes Disconnects from us.",
     Verdict.UNREACHABLE: "Nobody listens at {address} port {port}: the feature is off, or the port is another one.",
+    Verdict.NO_ROUTE: "This machine cannot send to {address}.",
     Verdict.SILENT: "Nothing came back from {address} port {port}: wrong address or port, a firewall, the feature "
     "off or this server not allowed, or a wrong secret, which most NASes answer with silence.",
     Verdict.WRONG_SECRET: "The NAS answers, but with another secret than ours for CoA{which}.",
@@ -125,7 +128,7 @@ async def _probe(
 ) -> Finding:
     current = replace(target, keys=target.keys[:1])
     result = await client.ask(current, code, attributes, schedule=_SCHEDULE)
-    verdict, which = _verdict(result), ""
+    verdict, which = _verdict(result, code), ""
     if verdict in (Verdict.SILENT, Verdict.WRONG_SECRET):
         for what, keys in (
             (", with the previous one", target.keys[1:]),
@@ -157,13 +160,17 @@ async def _answers(client: CoaClient, target: Target, code: Code, attributes: by
     return False
 
 
-def _verdict(result: Result) -> Verdict:
+def _verdict(result: Result, code: Code) -> Verdict:
     if result.answer is Answer.UNREACHABLE:
-        return Verdict.UNREACHABLE
+        return Verdict.NO_ROUTE if result.local else Verdict.UNREACHABLE
     if result.answer is Answer.ACK:
         return Verdict.OK
     if result.answer is Answer.NAK:
-        cause = result.cause or 0
+        cause = result.cause
+        if (
+            cause is None
+        ):  # some NASes never give one; to a session that does not exist, no is the right answer
+            return Verdict.OK
         return next((verdict for each, verdict in _VERDICTS.items() if each == cause), Verdict.REFUSED)
     return Verdict.WRONG_SECRET if result.bad_replies else Verdict.SILENT
 

@@ -138,16 +138,16 @@ def simultaneous_use(question: Question) -> Deny | None:
         return None
     others = question.rivals().count(False)
     question.note("simultaneous-use", f"{others} of {limit} online from other equipment")
+    mode = question.rules.simultaneous_mode
     question.limit = limit
+    question.kick_old = mode is SimultaneousMode.KICK_OLD
     if others < limit:
         return None
-    mode = question.rules.simultaneous_mode
     told = f"{others} sessions of {limit} allowed are online"
     if mode is SimultaneousMode.REJECT_NEW:
         question.told.append(("simultaneous-denied", told))
         return Deny.TOO_MANY_SESSIONS
     question.told.append((_EVENT_OF[mode], told))
-    question.kick_old = mode is SimultaneousMode.KICK_OLD
     return None
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from daemon.aaa.counters import Counters, Sample
-from radius.codes import Attr
+from radius.codes import AcctStatus, Attr
 from radius.grant import Grant
 
 
@@ -40,6 +40,7 @@ class Closed(StrEnum):
 
 
 _SLOWEST_S = 3600.0
+_STOP = int(AcctStatus.STOP)
 CONCLUDED = frozenset({Closed.GHOST, Closed.NOT_ON_NAS, Closed.TAKEN_OVER})
 
 
@@ -211,7 +212,7 @@ class Session:
             self.started_at = began
             changed = True
         if report.at > self.updated_at:
-            if self.updated_at:
+            if self.updated_at and report.status != _STOP:
                 apart = report.at - self.updated_at
                 apart = min(apart, max(2 * self.interim_s, _SLOWEST_S))  # an outage of a day is no new pace
                 self.interim_s += (apart - self.interim_s) / 4 if self.interim_s else apart

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from ipaddress import IPv4Address, IPv6Address
 
 import click
 
@@ -11,6 +12,7 @@ from daemon.cli import nas
 from daemon.cli import radius_attributes as build
 from daemon.cli.output import ExitCode, escaped, fail
 from daemon.cli.radius_options import SECRET_VARIABLE
+from daemon.cli.radius_options import address as ip_option
 from radius import exchange
 from radius.authenticator import Key, request_is_authentic, sign_plain_reply
 from radius.codes import AcctStatus, Attr, Code, TerminateCause
@@ -23,7 +25,7 @@ COA_PORT = 3799
 _LARGEST_DATAGRAM = 65_535
 _TAKEN = (Code.COA_REQUEST, Code.DISCONNECT_REQUEST)
 _STOP = Schedule(first_s=1.0, longest_s=2.0, most_sends=3, give_up_s=0)
-_OF_THE_SESSION = (Attr.USER_NAME, Attr.ACCT_SESSION_ID, Attr.NAS_IP_ADDRESS, Attr.FRAMED_IP_ADDRESS)
+_OF_THE_SESSION = (Attr.USER_NAME, Attr.ACCT_SESSION_ID, Attr.FRAMED_IP_ADDRESS)
 
 
 @click.command("listen")
@@ -39,9 +41,23 @@ _OF_THE_SESSION = (Attr.USER_NAME, Attr.ACCT_SESSION_ID, Attr.NAS_IP_ADDRESS, At
     "--nak", "cause", type=click.IntRange(0, 2**32 - 1), help="Refuse, with this Error-Cause (RFC 5176)."
 )
 @click.option("--stop-to", metavar="HOST[:PORT]", help="Send a Stop there after a Disconnect, as a NAS does.")
+@click.option(
+    "--nas-ip",
+    callback=ip_option,
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="The NAS's address in that Stop, as in the session's other records.",
+)
 @click.option("--for", "seconds", type=click.FloatRange(0.1), help="End after so many seconds; else never.")
 def listen(
-    *, address: str, secret: str, cause: int | None, stop_to: str | None, seconds: float | None
+    *,
+    address: str,
+    secret: str,
+    cause: int | None,
+    stop_to: str | None,
+    nas_ip: IPv4Address | IPv6Address,
+    seconds: float | None,
 ) -> None:
     """Take CoA- and Disconnect-Requests, print them and answer, as the NAS of a trial; Ctrl-C ends it.
 
@@ -65,7 +81,7 @@ def listen(
             if request is not None:
                 _answer(sock, request, octets[1], key, cause)
                 if server is not None and cause is None and request.code == Code.DISCONNECT_REQUEST:
-                    _stop(request, server, key)
+                    _stop(request, server, key, nas_ip)
 
 
 def _next(sock: socket.socket, end: float | None) -> tuple[bytes, tuple[str, int]] | None:
@@ -108,11 +124,12 @@ def _answer(
     click.echo(f"answered {code.title}")
 
 
-def _stop(request: Packet, server: nas.Server, key: Key) -> None:
+def _stop(request: Packet, server: nas.Server, key: Key, nas_ip: IPv4Address | IPv6Address) -> None:
     """Send the Stop of the session that the request names."""
     wire = (
         build.integer(Attr.ACCT_STATUS_TYPE, AcctStatus.STOP)
         + b"".join(build.octets(kind, request.find(kind)) for kind in _OF_THE_SESSION)
+        + build.line(nas_ip, None)
         + build.integer(Attr.ACCT_TERMINATE_CAUSE, TerminateCause.ADMIN_RESET)
     )
     answer = nas.ask(exchange.accounting_request(nas.identifier(), wire, key), server, key, _STOP)

@@ -76,7 +76,7 @@ def ask(
         (nak(407), Verdict.IDENTIFIERS),
         (nak(401), Verdict.ATTRIBUTE),
         (nak(501), Verdict.REFUSED),
-        (nak(None), Verdict.REFUSED),
+        (nak(None), Verdict.OK),
         (silence, Verdict.SILENT),
         (forged, Verdict.WRONG_SECRET),
     ],

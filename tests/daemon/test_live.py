@@ -1,4 +1,4 @@
-"""Live sessions are found by whom and what they are of, whatever has been reported of them, and only while they live."""
+"""Live sessions are found by whom and what they are of, whatever was reported, and only while they live."""
 
 from __future__ import annotations
 

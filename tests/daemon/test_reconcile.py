@@ -437,3 +437,38 @@ def test_a_slow_sweep_brings_what_no_change_announces() -> None:
             assert await watch.asked(300) == {session.uid}
 
     scene(play)
+
+
+def test_changed_objects_are_looked_at_as_far_as_they_reach() -> None:
+    async def play() -> None:
+        stage = Stage()
+        one, other = stage.session(1), stage.session(2, subscriber="ALICE")
+        async with Watch(stage) as watch:
+            for each in (one, other):
+                each.applied = replace(FULL, rate=SLOW_RATE)
+            stage.reconciler.changed([("demo", "staff", "nora")])
+            assert await watch.asked() == set()
+            stage.reconciler.changed([("demo", "subscriber", "SAM"), ("demo", "staff", "nora")])
+            assert await watch.asked() == {one.uid}
+            stage.reconciler.changed([("demo", "subscriber", "SAM"), ("demo", "plan", "ruled")])
+            assert await watch.asked() == {one.uid, other.uid}
+
+    scene(play)
+
+
+def test_half_a_load_ends_nobody() -> None:
+    async def play() -> None:
+        stage = Stage()
+        session = stage.session()
+        async with Watch(stage) as watch:
+            stage.index.loading = True
+            sam = stage.sam
+            stage.index.remove(Subscriber, "demo", "SAM")
+            stage.reconciler.mark_all()
+            assert await watch.asked(30) == set()
+            stage.index.put(sam)
+            stage.index.loading = False
+            assert await watch.asked(2) == set()
+            assert (stage.reconciler.deviations, session.closed_at) == ({}, None)
+
+    scene(play)

@@ -282,10 +282,12 @@ def test_kick_old_kicks_no_more_than_its_own_old_session_does_not_make_room_for(
 
 def test_a_session_under_suspicion_is_left_to_the_reaper() -> None:
     stage = Stage(1, KICK)
-    old = stage.begin(shown(MAC))
-    stage.sessions.suspect(old, stage.at)
-    stage.begin(shown(OTHER_MAC))
-    assert (stage.kinds(), old.state) == ([], State.SUSPECT)
+    lost = stage.begin(shown(MAC))
+    stage.sessions.suspect(lost, stage.at)
+    old = stage.begin(shown(OTHER_MAC))
+    assert stage.kinds() == []
+    stage.begin(shown(THIRD_MAC))
+    assert (stage.kicked(), lost.state) == ([old.acct_session_id], State.SUSPECT)
 
 
 def test_kick_old_kicks_nobody_who_has_gone_meanwhile() -> None:
@@ -297,13 +299,17 @@ def test_kick_old_kicks_nobody_who_has_gone_meanwhile() -> None:
     assert stage.kicked() == []
 
 
-def test_kick_old_between_two_logins_at_once_leaves_the_later_session() -> None:
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_kick_old_between_two_logins_at_once_leaves_the_session_that_begins_last(
+    order: tuple[int, int],
+) -> None:
     stage = Stage(1, KICK)
-    replies = [stage.login(shown(mac)) for mac in (MAC, OTHER_MAC)]
+    macs = MAC, OTHER_MAC
+    replies = [stage.login(shown(mac)) for mac in macs]
     assert [reply.code for reply in replies] == [ACCEPT, ACCEPT]
-    stage.account(START, b"one", shown(MAC), replies[0])
-    stage.account(START, b"two", shown(OTHER_MAC), replies[1])
-    assert stage.kicked() == [b"one"]
+    for which in order:
+        stage.account(START, b"of %d" % which, shown(macs[which]), replies[which])
+    assert stage.kicked() == [b"of %d" % order[0]]
 
 
 @pytest.mark.parametrize(

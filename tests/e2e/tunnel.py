@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.e2e.conftest import Daemon
 from tests.e2e.freeradius import home_server
-from tests.e2e.netns import Lab, Peer, ip
+from tests.e2e.netns import ENVIRON, Lab, Peer, ip
 
 SECRET = "a-secret-of-the-tunnel"
 PASSWORD = "wonderland"
@@ -204,6 +204,7 @@ class Tunnel:
             capture_output=True,
             text=True,
             timeout=20,
+            env=ENVIRON,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -216,4 +217,4 @@ class Tunnel:
     def upload(self, datagrams: int, octets: int) -> None:
         """Send datagrams through the tunnel, from the address that RADIUS gave; nobody answers them."""
         call = [sys.executable, "-c", _UPLOAD, ADDRESS, _INNER, str(datagrams), str(octets)]
-        subprocess.run(["ip", "netns", "exec", self.home, *call], check=True, timeout=20)
+        subprocess.run(["ip", "netns", "exec", self.home, *call], check=True, env=ENVIRON, timeout=20)
