@@ -244,7 +244,7 @@ class Accounting:
             if effect is Effect.OPENED or effect is Effect.RECOVERED:
                 self._begun(session, told)
             elif effect is Effect.REOPENED:
-                self.on_session("session-reopened", session, "heard of again after it was given up")
+                self.reopened(session)
             elif effect is Effect.CLOSED:
                 self._on_box(place(session.tenant, session.nas, session.box), record.at)
             sessions.reported(session, packet.octets)
@@ -289,6 +289,18 @@ class Accounting:
             others = [each for each in live if each not in own]
             for old in others[: max(0, len(live) + 1 - limit - len(taken_over))]:
                 self.on_session("simultaneous-kicked", old, f"session {session.uid} has taken its place")
+
+    def reopened(self, session: Session) -> None:
+        """Act on a session that we had given up: it goes on, unless another of that MAC has taken its place."""
+        self.on_session("session-reopened", session, f"heard of again after {session.reopened_from}")
+        if session.reopened_from is Closed.TAKEN_OVER:
+            mine = of_session(session)
+            for other in self._sessions.live.of_subscriber(session.tenant, session.subscriber):
+                if other is not session and same_equipment(mine, of_session(other)):
+                    self.on_session(
+                        "simultaneous-kicked", session, f"session {other.uid} had taken its place"
+                    )
+                    return
 
     def _permit_of(self, session: Session, told: Report) -> Permit | None:
         """Return the permit of a new session: by our Class token, else a reservation of its equipment, the oldest."""

@@ -167,9 +167,8 @@ def _verdict(result: Result, code: Code) -> Verdict:
         return Verdict.OK
     if result.answer is Answer.NAK:
         cause = result.cause
-        if (
-            cause is None
-        ):  # some NASes never give one; to a session that does not exist, no is the right answer
+        # Some NASes never give one, and to a session that does not exist no is the right answer.
+        if cause is None and code == Code.DISCONNECT_REQUEST:
             return Verdict.OK
         return next((verdict for each, verdict in _VERDICTS.items() if each == cause), Verdict.REFUSED)
     return Verdict.WRONG_SECRET if result.bad_replies else Verdict.SILENT

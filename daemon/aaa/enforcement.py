@@ -18,6 +18,7 @@ from daemon.aaa.coa_timers import Spawn, Timers
 from daemon.aaa.nas import Client, Clients
 from daemon.aaa.reaper import Options as ReaperOptions
 from daemon.aaa.reaper import Reaper
+from daemon.aaa.reasons import Deny
 from daemon.aaa.reconcile import Reconciler, Unchangeable
 from daemon.aaa.relay import Relay
 from daemon.aaa.relay_clients import RelayClient, RelayClients
@@ -120,9 +121,10 @@ class Enforcement:
 
     def session_event(self, kind: str, session: Session, text: str) -> None:
         """Act on what accounting has noticed about a session."""
-        self.tell(kind, session, why=text)
+        reason = Deny.TOO_MANY_SESSIONS if kind == "simultaneous-kicked" else ""
+        self.tell(kind, session, reason=reason, why=text)
         if kind == "simultaneous-kicked":
-            self.kick(session, "too-many-sessions", text)
+            self.kick(session, Deny.TOO_MANY_SESSIONS, text)
         elif kind == "session-reopened":
             self.reconciler.mark([(session.tenant, session.subscriber)])
 

@@ -69,6 +69,7 @@ class Keeper:
         self._index = index
         self._books = books
         self._sessions = books.sessions
+        self.unreadable = 0  # rows of bindings and usage that could not be read at the start
         self.counted: set[tuple[str, str]] = set()
         self._accounting = accounting
         self._clock = clock
@@ -84,8 +85,8 @@ class Keeper:
         at = self._clock.wall()
         sessions = self._sessions
         sessions.forgotten_before = at - self._retention.memory_s
-        self._books.bindings.restore(await binding_rows.read_all(self._engine))
-        self._books.usage.load(await usage_rows.read_all(self._engine))
+        self.unreadable = self._books.bindings.restore(await binding_rows.read_all(self._engine))
+        self.unreadable += self._books.usage.load(await usage_rows.read_all(self._engine))
         for row in await session_rows.read_recent(self._engine, sessions.forgotten_before):
             sessions.add(from_row(row))
         self._applied_seq = int(await session_rows.read_mark(self._engine, APPLIED_SEQ) or 0)
@@ -145,7 +146,7 @@ class Keeper:
                     self._sessions.add(from_row(row))
                 effect, session = self._sessions.apply(report)
                 if effect is Effect.REOPENED:
-                    self._accounting.on_session("session-reopened", session, "heard of again, late")
+                    self._accounting.reopened(session)
             except Exception:  # noqa: BLE001 - see above
                 self._accounting.on_fault(int(Code.ACCOUNTING_REQUEST))
             late.popleft()

@@ -110,6 +110,7 @@ class Session:
         "ipv6_octets",
         "key",
         "nas",
+        "reopened_from",
         "session_time_s",
         "source",
         "start_seen",
@@ -139,6 +140,7 @@ class Session:
         self.heard_at = 0.0
         self.closed_at: float | None = None
         self.closed_by = Closed.NOT
+        self.reopened_from = Closed.NOT  # what we had concluded before it was heard of again
         self.terminate_cause: str | None = None
         self.counters = Counters()
         self.session_time_s = 0  # the longest that the NAS has said
@@ -196,6 +198,7 @@ class Session:
             return self._close(report.at, Closed.STOP, report.terminate_cause) or changed
         if self.closed_at is not None and self.closed_by in CONCLUDED and report.at > self.closed_at:
             self.closed_at = None
+            self.reopened_from = self.closed_by
             self.closed_by = Closed.NOT
             self.terminate_cause = None
             return True

@@ -234,7 +234,7 @@ def test_of_two_logins_of_one_equipment_at_once_one_session_stays() -> None:
     assert stage.live() == [b"two"]
 
 
-def test_a_session_taken_over_that_is_heard_of_is_there_again() -> None:
+def test_a_session_taken_over_that_is_heard_of_must_end_while_its_successor_lives() -> None:
     stage = Stage()
     old = stage.begin(shown(MAC))
     stage.at += 10
@@ -242,7 +242,7 @@ def test_a_session_taken_over_that_is_heard_of_is_there_again() -> None:
     stage.at += 60
     stage.account(INTERIM, old.acct_session_id, shown(MAC))
     assert old.closed_at is None
-    assert stage.kinds() == ["session-reopened"]
+    assert stage.kinds() == ["session-reopened", "simultaneous-kicked"]
 
 
 # --- modes ---------------------------------------------------------------------------------------------
