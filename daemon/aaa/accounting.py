@@ -96,6 +96,7 @@ class Accounting:
         self._monotonic = monotonic
         self._storm = storm
         self.interims: InterimQueue[Pending] = InterimQueue(_INTERIM_WAIT_S, _INTERIMS_MOST)
+        self.unpermitted: set[tuple[str, str]] = set()  # subscribers of new sessions without a permit of ours
         self.late: deque[Report] = deque()
         self.failing: str | None = None  # why the store refuses, while it does
         self.journal: Journal[Pending]
@@ -260,7 +261,9 @@ class Accounting:
     def _begun(self, session: Session, told: Report) -> None:
         """Tie a session that has just begun to its permit: what it was given, and whom it leaves no room."""
         permit = self._permit_of(session, told)
-        if permit is None:
+        if permit is None:  # what it was given is not known: it is looked at before the data change
+            if session.subscriber:
+                self.unpermitted.add((session.tenant, session.subscriber))
             return
         self._reservations.begin(permit)
         if session.applied is None:

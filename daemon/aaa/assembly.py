@@ -269,9 +269,10 @@ class RequestPath:
                 )
             self.accounting.journal_interims()
             await self._close_rebooted()
-            if self.keeper.counted:
-                counted, self.keeper.counted = self.keeper.counted, set()
-                self.enforcement.reconciler.mark(counted)
+            for fresh in (self.keeper.counted, self.accounting.unpermitted):
+                if fresh:
+                    self.enforcement.reconciler.mark(fresh)
+                    fresh.clear()
 
     async def _close_rebooted(self) -> None:
         """Close sessions of boxes that rebooted, some thousands a second, between the logins of their storm."""

@@ -169,6 +169,10 @@ class CoaEngine:
         at_work = sorted((*self._current.values(), *self._next.values()), key=lambda job: job.id)
         return [view(job, at) for job in at_work]
 
+    def job_counts(self) -> Counter[str]:
+        """Return how many jobs are at work, by state."""
+        return Counter(str(job.state) for job in (*self._current.values(), *self._next.values()))
+
     def find(self, session_uid: int) -> Job | None:
         """Return the newest job at work for a session."""
         return self._next.get(session_uid) or self._current.get(session_uid)

@@ -42,6 +42,9 @@ class Loops:
         """Whether anything is counted that `permitted` could take back."""
         return bool(self._counted)
 
+    def __len__(self) -> int:
+        return len(self._paused)
+
     def paused(self, key: bytes, subscriber: Subscriber | None, at: float) -> bool:
         """Tell whether that login gets no look now; `subscriber` is whom it names by the data of now."""
         pause = self._paused.get(key)

@@ -24,7 +24,7 @@ def of_sessions(aaa: RequestPath) -> OfSessions:
     for (_, _, state), count in aaa.sessions.counts().items():
         if count:
             counts[state.value] += count
-    jobs = Counter(str(job.state) for job in aaa.enforcement.engine.jobs())
+    jobs = aaa.enforcement.engine.job_counts()
     return {"sessions": dict(counts), "deviating": deviating(aaa), "coa_jobs": dict(jobs)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 from daemon.aaa.assembly import RequestPath
@@ -21,7 +20,7 @@ def gauges(index: Index, aaa: RequestPath, clock: Clock) -> Families:
     enforcement, books = aaa.enforcement, aaa.books
 
     def jobs() -> Gauges:
-        return _by_label(Counter(job.state for job in enforcement.engine.jobs()))
+        return _by_label(enforcement.engine.job_counts())
 
     return {
         "deviating_sessions": (
@@ -34,6 +33,11 @@ def gauges(index: Index, aaa: RequestPath, clock: Clock) -> Families:
             "accepted logins that count as sessions until their Start comes",
             (),
             lambda: _one(len(books.reservations.all_held(clock.wall()))),
+        ),
+        "logins_paused": (
+            "logins, by user name and MAC, that are refused unseen for a while",
+            (),
+            lambda: _one(len(aaa.loops)),
         ),
         "usage_subscribers": ("subscribers whose use is counted", (), lambda: _one(len(books.usage))),
         "sessions_without_interims": (

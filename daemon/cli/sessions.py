@@ -113,9 +113,9 @@ def show_command(context: click.Context, name: str, output: str) -> None:
 def kick(context: click.Context, name: str, reason: str | None, wait: bool, output: str) -> None:
     """End a session by its number or Acct-Session-Id, or all of a user or subscriber.
 
-    Sends a Disconnect-Request at once and says what the NAS answers. Where that was not a yes, it is tried again
-    until the session has ended: see `coa list`. Leaves with 0 when the NAS agreed, 1 when it refused, 4 without
-    such a session, 6 when the NAS does not answer.
+    Sends a Disconnect-Request at once and says what the NAS answers, within half a minute. Where that was not a
+    yes, it is tried again until the session has ended: see `coa list`. Leaves with 0 when the NAS agreed, 1 when
+    it refused, 4 without such a session, 6 when the NAS does not answer.
 
     Example: dotmac-edge session kick alice --reason "ticket 4711"
     """

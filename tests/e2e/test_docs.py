@@ -44,7 +44,7 @@ def parse(line: str) -> None:
 
     A line that only names a command need not have its arguments. Raises click.UsageError.
     """
-    words = shlex.split(line.partition(" > ")[0])[1:]
+    words = shlex.split(line.partition(" > ")[0].removesuffix(" &"))[1:]
     command: click.Command = main
     context: click.Context | None = None
     name: str | None = "dotmac-edge"
