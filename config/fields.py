@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
-from config.settings import Section, Settings
+from config.base import Section
+from config.settings import Settings
 
 _UNITS = ("seconds", "days", "octets", "records", "pages")
 
