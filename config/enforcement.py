@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
 from config.address import parse
 from config.base import ADDRESSES, Address, Section, live, restart
-from config.secrets import check_reference
+from config.errors import SecretUnavailable
+from config.secrets import check_reference, resolve
 
 _RELAY_CLIENT = "a tenant, an address or prefix, and a reference to the secret: `demo 192.0.2.10 file:PATH`"
 
@@ -17,6 +20,17 @@ _RELAY_CLIENT = "a tenant, an address or prefix, and a reference to the secret: 
 def _checked_client(text: str) -> str:
     read_relay_client(text)
     return text
+
+
+def _each_once(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse two clients that no request could tell apart: the second would never be asked for."""
+    seen: set[tuple[IPv4Network | IPv6Network, str]] = set()
+    for text in texts:
+        _, network, reference = read_relay_client(text)
+        if (network, reference) in seen:
+            raise ValueError(f"two clients have the network {network} and the same secret: give each its own")
+        seen.add((network, reference))
+    return texts
 
 
 def read_relay_client(text: str) -> tuple[str, IPv4Network | IPv6Network, str]:
@@ -27,8 +41,32 @@ def read_relay_client(text: str) -> tuple[str, IPv4Network | IPv6Network, str]:
     return parts[0], ip_network(parts[1]), check_reference(parts[2])
 
 
+def relay_secrets(texts: tuple[str, ...], environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Return the secret of each relay client, in their order, without a final line end.
+
+    Raises SecretUnavailable where one cannot be had, is empty, or is that of another with the same network.
+    """
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    secrets: list[bytes] = []
+    seen: set[tuple[IPv4Network | IPv6Network, bytes]] = set()
+    for text in texts:
+        _, network, reference = read_relay_client(text)
+        secret = resolve(reference, environ, Path(directory) if directory else None).rstrip(b"\r\n")
+        if not secret:
+            raise SecretUnavailable(reference, "it is empty")
+        if (network, secret) in seen:
+            raise SecretUnavailable(reference, f"another relay client of {network} has the same secret")
+        seen.add((network, secret))
+        secrets.append(secret)
+    return tuple(secrets)
+
+
 _Places = Annotated[tuple[Address, ...], Strict(strict=False)]
-_RelayClients = Annotated[tuple[Annotated[str, AfterValidator(_checked_client)], ...], Strict(strict=False)]
+_RelayClients = Annotated[
+    tuple[Annotated[str, AfterValidator(_checked_client)], ...],
+    Strict(strict=False),
+    AfterValidator(_each_once),
+]
 
 
 class Policy(Section):

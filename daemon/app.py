@@ -38,7 +38,7 @@ from daemon.events import Events
 from daemon.metrics import RequestCounts, StoreCounts
 from daemon.notify import Notifier, watchdog_interval_s
 from daemon.replica.index import Index
-from daemon.replica.store import Unreadable, restore
+from daemon.replica.store import restore
 from daemon.store import state_dir
 from daemon.store.engine import checkpoint, open_engine
 from daemon.store.migrate import migrate
@@ -69,7 +69,6 @@ class Edge:
         self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._started_at = clock.wall()
         self._ready = False
-        self._unreadable: list[Unreadable] = []
         self._file_problems: list[str] = []
         self._requests = RequestCounts()
         self._store_counts = StoreCounts()
@@ -131,8 +130,7 @@ class Edge:
         self._lock = state_dir.hold(self._state_dir)
         await migrate(self._engine)
         self._supervisor.start("writer", self._writer.run, critical=True)
-        self._unreadable = await restore(self._engine, self._index, self._seal)
-        for each in self._unreadable:
+        for each in await restore(self._engine, self._index, self._seal):
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
         await self._load_files(self._loaded.data_files)
         self._listen(self._loaded.settings)
@@ -254,8 +252,8 @@ class Edge:
         degraded = list(self._file_problems)
         if self._aaa.accounting.failing is not None:
             degraded.append(f"accounting is not acknowledged: {self._aaa.accounting.failing}")
-        if self._unreadable:
-            degraded.append(f"{len(self._unreadable)} stored objects cannot be read")
+        if self._index.unreadable:
+            degraded.append(f"{len(self._index.unreadable)} stored objects cannot be read")
         degraded += glance.degraded(self._aaa, self._clock)
         return StatusView(
             version=version("dotmac-edge"),

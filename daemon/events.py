@@ -15,7 +15,10 @@ from daemon import logs
 
 KINDS = (
     ("session-suspect", "a session was not heard of when it should have been"),
-    ("session-ghost-closed", "a suspect session was closed, because its NAS still tells of others"),
+    (
+        "session-ghost-closed",
+        "a session was closed as gone: its NAS tells of others, or knows no such session",
+    ),
     ("session-reopened", "a session that had been concluded to be gone was heard of again"),
     ("nas-silent", "nothing was heard of a NAS that has live sessions"),
     ("nas-back", "a silent NAS was heard of again"),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 
-from config.enforcement import read_relay_client
-from config.secrets import resolve
+from config.enforcement import read_relay_client, relay_secrets
 from config.settings import Settings
 from daemon.aaa.assembly import Options
 from daemon.aaa.authorize import Defaults
@@ -81,7 +79,7 @@ def enforcement(settings: Settings, environ: Mapping[str, str]) -> EnforcementOp
             suspect_after=policy.suspect_after,
             close_after=policy.close_after,
         ),
-        relay_clients=tuple(_relay_client(text, environ) for text in coa.relay_clients),
+        relay_clients=_relay_clients(coa.relay_clients, environ),
         sources=_sources(settings),
         default_interim_s=settings.accounting.default_interim_s,
         sweep_s=policy.sweep_s,
@@ -102,8 +100,19 @@ def _sources(settings: Settings) -> tuple[IPv4Address | IPv6Address, ...]:
     return tuple(each for each in sole if not each.is_unspecified and not each.is_loopback)
 
 
-def _relay_client(text: str, environ: Mapping[str, str]) -> RelayClient:
-    tenant, network, reference = read_relay_client(text)
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    secret = resolve(reference, environ, Path(directory) if directory else None).rstrip(b"\r\n")
-    return RelayClient(name=str(network), tenant=tenant, networks=(network,), keys=(Key(secret),))
+def _relay_clients(texts: tuple[str, ...], environ: Mapping[str, str]) -> tuple[RelayClient, ...]:
+    found = zip(map(read_relay_client, texts), relay_secrets(texts, environ), strict=True)
+    return tuple(
+        RelayClient(name=str(network), tenant=tenant, networks=(network,), keys=(Key(secret),))
+        for (tenant, network, _), secret in found
+    )
+
+
+def relay_warnings(settings: Settings, known: Container[str]) -> list[str]:
+    """Return a sentence for each relay client whose tenant is not among the `known` ones: it can reach nobody."""
+    clients = map(read_relay_client, settings.coa.relay_clients)
+    return [
+        f"the relay client {network} is of tenant {tenant}, which the data do not have"
+        for tenant, network, _ in clients
+        if tenant not in known
+    ]

@@ -15,13 +15,14 @@ from daemon.aaa.loops import Loops
 from daemon.aaa.nas import Client
 from daemon.aaa.prepared import Prepared
 from daemon.aaa.reasons import Deny, Drop
-from daemon.aaa.reservations import Permit
+from daemon.aaa.reservations import Permit, caller_of
 from daemon.aaa.standing import FULL, Books, Question, Standing, treated
 from daemon.aaa.trace import Trace
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.records import AccessMode, IdentitySource, Subscriber
 from daemon.replica.rules import Act
+from radius import vendors
 from radius.authenticator import Key, sign_reply
 from radius.codes import Attr, Code
 from radius.errors import Malformed, Unencodable
@@ -205,6 +206,10 @@ class Access:
             return self._deny(decision, Deny.UNRENDERABLE)
         if question is not None:
             self._settle(decision, permit, question)
+        if permit.reason:
+            self._reservations.remember(caller_of(client.nas, decision.packet), permit)
+        elif self._reservations.remembers:
+            self._reservations.forget(caller_of(client.nas, decision.packet))
         if self._loops.counting and subscriber is decision.subscriber:
             login = _login(decision.packet)
             if login is not None:
@@ -234,8 +239,10 @@ class Access:
         if question.limit is not None:
             permit.attachment = question.attachment
             permit.limit = question.limit
-            permit.kick_old = question.kick_old
+            permit.mode = question.mode
             self._reservations.hold(permit)
+        else:
+            permit.attachment = question.attachment_seen
         rules, subscriber = question.rules, permit.subscriber
         # Who is walled in may be there because it came from elsewhere: nothing is learned from that.
         if rules.bind and rules.bind_learn and not permit.reason:
@@ -303,6 +310,13 @@ class Access:
             return
         self.turn()
         proof = future.result()
+        client = self._current(decision.client)
+        if client is None:  # its entry was taken away: it is a stranger now
+            waiting = decision.waiting()
+            decision.endpoint.duplicates.forget(waiting.key, waiting.authenticator)
+            self._counts.add(_ACCESS_REQUEST, decision.client.label, "drop", Drop.UNKNOWN_NAS)
+            return
+        decision.client = client
         if proof.signer is not None:
             decision.client.prefer(decision.peer, proof.signer)
             decision.signer = proof.signer
@@ -317,6 +331,18 @@ class Access:
             datagram = decision.endpoint.finish(decision.waiting(), reply)
             if datagram is not None:
                 decision.endpoint.socket.send([datagram])
+
+    def _current(self, client: Client) -> Client | None:
+        """Return a client by the data of now, None where its NAS is gone."""
+        tenant = self._index.tenants.get(client.nas.tenant)
+        nas = None if tenant is None else tenant.nases.get(client.nas.id)
+        if tenant is None or nas is None:
+            return None
+        if nas is client.nas and tenant is client.index:
+            return client
+        profile = vendors.find(nas.vendor)
+        assert profile is not None, "the wire models admit known vendors only"
+        return Client(nas, tenant, profile)
 
 
 def _login(packet: Packet) -> bytes | None:

@@ -6,21 +6,22 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 
-from daemon.aaa import authentic, report, token
-from daemon.aaa.attachment import of_session, same_equipment
+from daemon.aaa import authentic, policy, report, token
+from daemon.aaa.attachment import of_session, own_of, same_equipment, same_mac
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.identity import find as find_subscriber
 from daemon.aaa.interim_queue import Gathered, InterimQueue
 from daemon.aaa.nas import Client
 from daemon.aaa.reasons import Drop
 from daemon.aaa.report import Belief
-from daemon.aaa.reservations import Permit, Reservations
-from daemon.aaa.session import Closed, Report, Session, State
+from daemon.aaa.reservations import Permit, Reservations, caller_of
+from daemon.aaa.session import NO_LINE, Closed, Report, Session, State
 from daemon.aaa.sessions import Effect, Reboot, SessionTable, place
 from daemon.aaa.storm import Storm
 from daemon.errors import StoreUnavailable
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
+from daemon.replica.rules import SimultaneousMode
 from daemon.store.journal import Journal, Record
 from radius.authenticator import Key, sign_plain_reply, sign_reply
 from radius.codes import AcctStatus, Attr, Code
@@ -65,7 +66,8 @@ OnSession = Callable[[str, Session, str], None]
 class Accounting:
     """What the accounting port does. `belief` may be changed while it runs.
 
-    `late` holds reports whose session may have been forgotten in memory; the keeper of sessions works it off.
+    `late` holds reports whose session may have been forgotten in memory, each with where it came from; the
+    keeper of sessions works it off.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Accounting:
         self._storm = storm
         self.interims: InterimQueue[Pending] = InterimQueue(_INTERIM_WAIT_S, _INTERIMS_MOST)
         self.unpermitted: set[tuple[str, str]] = set()  # subscribers of new sessions without a permit of ours
-        self.late: deque[Report] = deque()
+        self.late: deque[tuple[Report, bytes]] = deque()
         self.failing: str | None = None  # why the store refuses, while it does
         self.journal: Journal[Pending]
 
@@ -152,7 +154,7 @@ class Accounting:
             if kind in packet.spots:
                 octets = _without_passwords(packet)
         nas = client.nas
-        record = Record(at, peer, nas.tenant, nas.id, self._subscriber(packet, client), octets)
+        record = Record(at, peer, nas.tenant, nas.id, self._subscriber(packet, client, at), octets)
         waiting = Waiting(endpoint, peer, key, packet.authenticator)
         pending = Pending(record, packet, client, signer, waiting)
         if status == _INTERIM and self._storm.active and self.journal.pending >= _INTERIMS_AT_ONCE:
@@ -178,7 +180,7 @@ class Accounting:
         self._counts.add(packet.code, client.label, "accept", "status")
         return sign_reply(_ACCOUNTING_RESPONSE, packet.identifier, packet.authenticator, b"", signer)
 
-    def _subscriber(self, packet: Packet, client: Client) -> str:
+    def _subscriber(self, packet: Packet, client: Client, at: float) -> str:
         """Return whom the session belongs to: whom the Class token was issued for, else whom the packet names."""
         value = packet.find(_CLASS)
         uid = token.read(value)
@@ -192,6 +194,10 @@ class Accounting:
             return ""
         if uid is not None and value is not None and not token.belongs(value, subscriber.id):
             return ""  # let in as somebody else, or as a stranger in the garden who used this name
+        if uid is None and self._reservations.remembers:
+            permit = self._reservations.recall(caller_of(client.nas, packet), at)
+            if permit is not None and permit.stranger:
+                return ""
         return subscriber.id
 
     def on_durable(self, first_seq: int, batch: list[Pending]) -> None:
@@ -237,17 +243,9 @@ class Accounting:
         if status in _OF_SESSIONS and _SESSION_ID in packet.spots:
             told = report.read(seq, record, packet, profile, self.belief)
             if not sessions.knows(told):
-                self.late.append(told)
+                self.late.append((told, record.peer))
                 return "late"
-            effect, session = sessions.apply(told)
-            if not session.source or effect is Effect.REOPENED:
-                session.source = source_octets(record.peer)
-            if effect is Effect.OPENED or effect is Effect.RECOVERED:
-                self._begun(session, told)
-            elif effect is Effect.REOPENED:
-                self.reopened(session)
-            elif effect is Effect.CLOSED:
-                self._on_box(place(session.tenant, session.nas, session.box), record.at)
+            effect, session = self.take_in(told, record.peer)
             sessions.reported(session, packet.octets)
             return effect
         sessions.folded_seq = max(sessions.folded_seq, seq)
@@ -257,6 +255,19 @@ class Accounting:
             sessions.reboot(Reboot(seq, record.tenant, record.nas, box, at))
             return "reboot"
         return "journaled" if status not in _OF_SESSIONS else "no-session-id"
+
+    def take_in(self, told: Report, peer: bytes) -> tuple[Effect, Session]:
+        """Fold a report from that peer into its session, and see to what follows from it."""
+        effect, session = self._sessions.apply(told)
+        if not session.source or effect is Effect.REOPENED:
+            session.source = source_octets(peer)
+        if effect is Effect.OPENED or effect is Effect.RECOVERED:
+            self._begun(session, told)
+        elif effect is Effect.REOPENED:
+            self._reopened(session)
+        elif effect is Effect.CLOSED:
+            self._on_box(place(session.tenant, session.nas, session.box), told.heard_at)
+        return effect, session
 
     def _begun(self, session: Session, told: Report) -> None:
         """Tie a session that has just begun to its permit: what it was given, and whom it leaves no room."""
@@ -269,7 +280,12 @@ class Accounting:
         if session.applied is None:
             session.applied = permit.prepared.grant
             session.applied_reason = permit.reason
-        if permit.limit is not None and session.closed_at is None:
+        session.stranger = session.stranger or (permit.stranger and not session.subscriber)
+        shown = permit.attachment
+        if shown is not None and session.line == NO_LINE:
+            session.line = shown.circuit, shown.remote
+        enforced = permit.mode not in policy.ONLY_TOLD
+        if permit.limit is not None and enforced and session.closed_at is None:
             self._make_room(session, permit, permit.limit)
 
     def _make_room(self, session: Session, permit: Permit, limit: int) -> None:
@@ -284,34 +300,52 @@ class Accounting:
             if each.state is State.ACTIVE and each is not session
         ]
         live.sort(key=_started_at)
-        own = [each for each in live if same_equipment(mine, of_session(each))]
+        same = own_of(mine, [of_session(each) for each in live])
+        own = [each for each, is_own in zip(live, same, strict=True) if is_own]
         taken_over = own[: max(0, len(live) + 1 - limit)]
         for old in taken_over:
             self._sessions.conclude(old, Closed.TAKEN_OVER, "port-preempted")
-        if permit.kick_old:
+        if permit.mode is SimultaneousMode.KICK_OLD:
             others = [each for each in live if each not in own]
             for old in others[: max(0, len(live) + 1 - limit - len(taken_over))]:
+                self._reservations.kicked(session.tenant, session.subscriber, session.heard_at)
                 self.on_session("simultaneous-kicked", old, f"session {session.uid} has taken its place")
 
-    def reopened(self, session: Session) -> None:
+    def _reopened(self, session: Session) -> None:
         """Act on a session that we had given up: it goes on, unless another of that MAC has taken its place."""
         self.on_session("session-reopened", session, f"heard of again after {session.reopened_from}")
-        if session.reopened_from is Closed.TAKEN_OVER:
+        live = self._sessions.live.of_subscriber(session.tenant, session.subscriber)
+        if session.reopened_from is Closed.TAKEN_OVER and self._too_many(session, len(live)):
             mine = of_session(session)
-            for other in self._sessions.live.of_subscriber(session.tenant, session.subscriber):
-                if other is not session and same_equipment(mine, of_session(other)):
+            for other in live:
+                if other is not session and same_mac(mine, of_session(other)):
                     self.on_session(
                         "simultaneous-kicked", session, f"session {other.uid} had taken its place"
                     )
                     return
 
+    def _too_many(self, session: Session, online: int) -> bool:
+        """Tell whether so many are more than a session's subscriber may have, and that is not only told."""
+        tenant = self._index.tenants.get(session.tenant)
+        subscriber = None if tenant is None else tenant.subscribers.get(session.subscriber)
+        plan = None if tenant is None or subscriber is None else tenant.plans.get(subscriber.plan or "")
+        if subscriber is None or plan is None or plan.rules.simultaneous_mode in policy.ONLY_TOLD:
+            return False
+        limit = subscriber.simultaneous_use or plan.rules.simultaneous_use
+        return limit is not None and online > limit
+
     def _permit_of(self, session: Session, told: Report) -> Permit | None:
-        """Return the permit of a new session: by our Class token, else a reservation of its equipment, the oldest."""
+        """Return the permit of a new session: by our Class token, else what its caller was told, or a reservation."""
         if told.uid is not None:
             permit = self._reservations.find(told.uid)
             if permit is not None and permit.subscriber.tenant == session.tenant:
                 return permit
             return None
+        station = session.find(Attr.CALLING_STATION_ID) or b""
+        caller = session.tenant, session.nas, session.username, station
+        permit = self._reservations.recall(caller, told.heard_at)
+        if permit is not None and permit.subscriber.id == session.subscriber:
+            return permit
         held = self._reservations.held(session.tenant, session.subscriber, told.heard_at)
         held = [each for each in held if each.nas == session.nas]
         mine = of_session(session)

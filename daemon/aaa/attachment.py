@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from daemon.aaa.session import Session
@@ -42,24 +43,44 @@ def of_packet(packet: Packet, nas: str) -> Attachment:
 
 
 def of_session(session: Session) -> Attachment:
-    """Return what accounting has said of a session; the names of its line are not kept."""
+    """Return what accounting has said of a session, and how its login has named the line where that is known."""
+    circuit, remote = session.line
     return _made(
         session.find(Attr.CALLING_STATION_ID),
         session.find(Attr.NAS_PORT_ID),
         session.find(Attr.NAS_PORT),
         session.nas,
-        None,
-        None,
+        circuit,
+        remote,
     )
 
 
 def same_equipment(one: Attachment, other: Attachment) -> bool:
-    """Tell whether two attachments are of the same equipment: by MAC, else by circuit, else by port."""
+    """Tell whether two attachments are of the same equipment: by MAC, else by circuit, else by port.
+
+    A port that names no VLAN is an interface with many lines behind it perhaps, and proves nothing.
+    """
     if one.mac is not None and other.mac is not None:
         return one.mac == other.mac
     if one.circuit is not None and other.circuit is not None:
         return one.circuit == other.circuit
-    return one.port is not None and one.port == other.port
+    return one.port is not None and one.vlan is not None and one.port == other.port
+
+
+def same_mac(one: Attachment, other: Attachment) -> bool:
+    """Tell whether two attachments show one MAC."""
+    return one.mac is not None and one.mac == other.mac
+
+
+def own_of(mine: Attachment, live: Sequence[Attachment]) -> list[bool]:
+    """Return of each of a subscriber's live sessions whether it is of the same equipment.
+
+    Where several of them share a port, it is a VLAN for many lines, and the port alone proves nothing.
+    """
+    shared = [each.port for each in live].count(mine.port) > 1
+    if shared:
+        mine = mine._replace(port=None)
+    return [same_equipment(mine, each) for each in live]
 
 
 def _made(

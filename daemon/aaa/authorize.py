@@ -2,6 +2,7 @@
 
 Login, dry run, explanation, reconciler and CoA all ask `grant`. A reply is rendered once for each plan and NAS
 (once for each subscriber and NAS where something of it is personal) and kept as octets until the data change.
+Grants of plans are kept apart from that, so that a look at all live sessions renders nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from radius.grant import Access, Grant, Rate
 from radius.packet import Packet
 from radius.vendors.base import VendorProfile
 
-_KEPT_MOST = 200_000
+_KEPT_MOST = 20_000
 _FRAMED_PROTOCOL = int(Attr.FRAMED_PROTOCOL)
 _PPP = 1
 _NO_SERVICE = Service()
@@ -45,12 +46,13 @@ def grant(
     plan: Plan | None,
     standing: Standing,
     garden: Garden | None,
-    at: float,
+    at: float | None,
     access: Access,
     default_interim_s: int,
 ) -> Grant:
-    """Return what a session of this subscriber gets at epoch seconds `at`.
+    """Return what a session of this subscriber gets at epoch seconds `at`; for None what lasts of it.
 
+    What does not last are the end of the session by the clock, and the octets that are left.
     `plan` is its own; the standing may put another in its place, or the garden. The subscriber's own values win
     over the plan's. A session ends no later than the subscription does. There must be a plan, or a garden for a
     captive standing.
@@ -100,12 +102,16 @@ def grant(
         session_timeout_s=_timeout(pick("session_timeout_s"), subscriber, standing, at),
         idle_timeout_s=pick("idle_timeout_s"),
         interim_interval_s=pick("interim_interval_s") or default_interim_s,
-        volume_octets=standing.volume_octets,
+        volume_octets=None if at is None else standing.volume_octets,
     )
 
 
-def _timeout(planned_s: int | None, subscriber: Subscriber, standing: Standing, at: float) -> int | None:
+def _timeout(
+    planned_s: int | None, subscriber: Subscriber, standing: Standing, at: float | None
+) -> int | None:
     """Return the session timeout: the plan's, cut at the end of the subscription and of the standing."""
+    if at is None:
+        return planned_s
     ends = [each for each in (subscriber.valid_until, standing.ends_at) if each is not None]
     left = [max(1, int(each - at)) for each in ends]
     return min([*left, *([] if planned_s is None else [planned_s])], default=None)
@@ -162,19 +168,67 @@ class _Pick:
         return getattr(self._plan, name) if own is None or own == () else own
 
 
+# By whose record it is: the plan, the NAS, the garden, the subscriber where something is its own. `_Kept` holds them,
+# so that no other can have the same number meanwhile. A request that began before a change may still ask with
+# what was in force then: its answer must not be that of the others.
+_Key = tuple[int, int, int, int, bool, str, Rate | None]
+_Held = tuple[Plan | None, Nas | None, Garden | None, Subscriber | None]
+
+
 class Replies:
-    """Prepared replies, kept until the generation of the replica changes."""
+    """Prepared replies, and the grants of plans, kept until the generation of the replica changes."""
 
     def __init__(self, defaults: Defaults) -> None:
         self.defaults = defaults
         self._generation = -1
-        self._kept: dict[tuple[str, str, str, str, bool, str, Rate | None], Prepared | Unencodable] = {}
+        self._kept: dict[_Key, tuple[_Held, Prepared | Unencodable]] = {}
+        self._grants: dict[_Key, tuple[_Held, Grant]] = {}
 
     def turn(self, generation: int) -> None:
         """Forget everything if the data changed; to be called once in each batch."""
         if generation != self._generation:
             self._generation = generation
             self._kept.clear()
+            self._grants.clear()
+
+    def lasting(
+        self,
+        subscriber: Subscriber,
+        plan: Plan | None,
+        standing: Standing,
+        garden: Garden | None,
+        access: Access,
+    ) -> Grant:
+        """Return what lasts of the grant, see `grant`; one object for all who get the same from their plan.
+
+        Whether a NAS can be told it is another question.
+        """
+        interim_s = self.defaults.interim_s
+        if subscriber.personal:
+            return grant(subscriber, plan, standing, garden, None, access, interim_s)
+        held = _held(subscriber, plan, standing, garden, None)
+        key = _key(held, standing, access)
+        found = self._grants.get(key)
+        if found is None:
+            if len(self._grants) >= _KEPT_MOST:
+                self._grants.clear()
+            found = held, grant(subscriber, plan, standing, garden, None, access, interim_s)
+            self._grants[key] = found
+        return found[1]
+
+    def granted(
+        self,
+        subscriber: Subscriber,
+        plan: Plan | None,
+        standing: Standing,
+        garden: Garden | None,
+        access: Access,
+        at: float,
+    ) -> Grant:
+        """Return the grant of that subscriber now, at epoch seconds `at`."""
+        if _timeless(subscriber, standing):
+            return self.lasting(subscriber, plan, standing, garden, access)
+        return grant(subscriber, plan, standing, garden, at, access, self.defaults.interim_s)
 
     def prepare(
         self,
@@ -188,29 +242,17 @@ class Replies:
         at: float,
     ) -> Prepared | Unencodable:
         """Return the reply of that subscriber now; Unencodable is a value here: the login is denied."""
-        given = standing.plan or plan
-        key = (
-            subscriber.tenant,
-            "" if given is None else given.id,
-            nas.id,
-            subscriber.id if subscriber.personal else "",
-            access is Access.PPP,
-            standing.act or "",
-            standing.rate,
-        )
-        timeless = (
-            subscriber.valid_until is None and standing.ends_at is None and standing.volume_octets is None
-        )
-        if timeless:  # else something in it depends on the second
-            found = self._kept.get(key)
-            if found is not None:
-                return found
-        prepared = self._prepare(subscriber, plan, standing, garden, nas, profile, access, at)
-        if timeless:
+        if not _timeless(subscriber, standing):  # something in it depends on the second
+            return self._prepare(subscriber, plan, standing, garden, nas, profile, access, at)
+        held = _held(subscriber, plan, standing, garden, nas)
+        key = _key(held, standing, access)
+        found = self._kept.get(key)
+        if found is None:
             if len(self._kept) >= _KEPT_MOST:
                 self._kept.clear()
-            self._kept[key] = prepared
-        return prepared
+            found = held, self._prepare(subscriber, plan, standing, garden, nas, profile, access, at)
+            self._kept[key] = found
+        return found[1]
 
     def _prepare(
         self,
@@ -229,9 +271,8 @@ class Replies:
         edits = () if captive or given is None else given.service.edits
         personal = () if captive or standing.plan is not None else own.edits
         try:
-            said = grant(subscriber, plan, standing, garden, at, access, self.defaults.interim_s)
             return prepare(
-                said,
+                self.granted(subscriber, plan, standing, garden, access, at),
                 profile,
                 self.defaults.spread,
                 ("nas", nas.edits),
@@ -240,3 +281,32 @@ class Replies:
             )
         except Unencodable as reason:
             return reason
+
+
+def _timeless(subscriber: Subscriber, standing: Standing) -> bool:
+    return subscriber.valid_until is None and standing.ends_at is None and standing.volume_octets is None
+
+
+def _held(
+    subscriber: Subscriber, plan: Plan | None, standing: Standing, garden: Garden | None, nas: Nas | None
+) -> _Held:
+    """Return the records on which an answer rests."""
+    return (
+        standing.plan or plan,
+        nas,
+        garden if standing.act is Act.CAPTIVE else None,
+        subscriber if subscriber.personal else None,
+    )
+
+
+def _key(held: _Held, standing: Standing, access: Access) -> _Key:
+    given, nas, garden, subscriber = held
+    return (
+        id(given),
+        id(nas),
+        id(garden),
+        id(subscriber),
+        access is Access.PPP,
+        standing.act or "",
+        standing.rate,
+    )

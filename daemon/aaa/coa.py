@@ -1,23 +1,25 @@
 """The CoA engine: makes live sessions what they are wanted to be, and does not rest before they are.
 
-There is one job for each session at a time. It is on disk before its first packet, it is paced, its effect is
-looked for, and it is tried again until the session matches, is closed, or is wanted otherwise. A job that gets
-nowhere stays visible as `waiting`.
+There is one job for each session at a time, and at most one question of the platform beside it. It is on disk
+before its first packet, it is paced, its effect is looked for, and it is tried again until the session matches,
+is closed, or is wanted otherwise. A job that gets nowhere stays visible as `waiting`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
-from math import inf
+from functools import partial
 from random import Random
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from daemon.aaa.coa_board import Board
 from daemon.aaa.coa_book import JobBook
 from daemon.aaa.coa_client import CoaClient
-from daemon.aaa.coa_hooks import CoaOptions, Hooks
+from daemon.aaa.coa_hooks import CoaOptions, Hooks, tell
 from daemon.aaa.coa_job import (
     Answered,
     Intent,
@@ -26,16 +28,19 @@ from daemon.aaa.coa_job import (
     JobView,
     Kind,
     Outcome,
+    alike,
     finished_row,
     from_row,
-    view,
 )
-from daemon.aaa.coa_ladder import Ladder, Next, Sessions, Turn
-from daemon.aaa.coa_pace import Pace
-from daemon.aaa.coa_queue import Queue
+from daemon.aaa.coa_ladder import Ladder, Next, Turn
+from daemon.aaa.coa_names import Sessions
+from daemon.aaa.coa_queue import Hold
+from daemon.aaa.coa_repeats import Repeats
+from daemon.aaa.coa_starter import Starter
 from daemon.aaa.coa_target import target_of
-from daemon.aaa.coa_timers import Spawn, Timer, Timers
+from daemon.aaa.coa_timers import Spawn, Timers
 from daemon.aaa.coa_verify import Verifier
+from daemon.aaa.coa_wire import ErrorCause
 from daemon.aaa.session import Session
 from daemon.aaa.sessions import place
 from daemon.clock import Clock
@@ -43,8 +48,6 @@ from daemon.store import jobs
 from daemon.store.jobs import JobRow
 from daemon.store.writer import Writer
 
-_RECENT = 1000
-_STORM_LOOK_S = 1.0
 _SILENT = (Outcome.TIMEOUT, Outcome.UNREACHABLE)
 
 
@@ -78,14 +81,10 @@ class CoaEngine:
         self._verifier = Verifier(
             sessions, timers, clock, closed_s=options.verify_s, changed_s=options.verify_change_s
         )
-        self._pace = Pace(options.pace, clock.monotonic())
-        self._queue = Queue()
-        self._current: dict[int, Job] = {}  # by session
-        self._next: dict[int, Job] = {}  # what follows a job that is under way
-        self._recent: deque[Job] = deque(maxlen=_RECENT)
+        self._starter = Starter(options.pace, Hold(hooks.storm_active), clock, timers, self._start)
+        self._repeats = Repeats(self._ladder.lives)
+        self._board = Board()
         self._last_id = 0
-        self._wake = asyncio.Event()
-        self._alarm: Timer | None = None
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
 
     @property
@@ -111,12 +110,13 @@ class CoaEngine:
         except (ValueError, KeyError, TypeError):  # written by another version
             self._bury(row, Outcome.FAILED)
             return
-        older = self._current.get(session.uid)
+        if not job.intent.retries:  # whoever asked is not there any more
+            self._bury(row, Outcome.UNABLE)
+            return
+        older = self._board.current.get(session.uid)
         if older is not None:
             self._finish(older, Outcome.SUPERSEDED)
         self._begin(job)
-        if not job.intent.retries:  # whoever asked is not there any more
-            self._finish(job, Outcome.UNABLE, note="restart")
 
     def _bury(self, row: JobRow, outcome: Outcome) -> None:
         """Finish a job that cannot be taken up."""
@@ -134,69 +134,114 @@ class CoaEngine:
         """Let a session become what `intent` says; returns its job, or one at work that wants the same.
 
         A newer intent takes the place of one that waits, and follows one that is under way. Only a Disconnect
-        that somebody asked for urgently stands against changes: the next login makes them anyway. This takes
-        some 20 microseconds; whoever has thousands lets others have their turn in between.
+        that somebody asked for urgently stands against changes: the next login makes them anyway. An intent
+        that is tried once is asked beside one that lasts. What has just failed waits before it is tried again.
+        This takes some 20 microseconds; whoever has thousands lets others have their turn in between.
         """
-        current = self._current.get(session.uid)
+        current = self._board.current.get(session.uid)
         if current is None:
             return self._begin(self._new(session, intent))
-        newest = self._next.get(session.uid, current)
+        newest = self._board.following.get(session.uid, current)
         stands = newest.urgent and newest.intent.kind is Kind.DISCONNECT
         if newest.intent.same(intent) or (stands and intent.kind is Kind.CHANGE and not intent.urgent):
-            if intent.retries and not newest.intent.retries and newest.intent.same(intent):
-                newest.intent = replace(newest.intent, retries=True)
-            if intent.urgent:
-                newest.urgent = True
-                self._hurry(newest)
-            return newest
+            return self._join(newest, intent)
+        if newest.intent.retries and not intent.retries:
+            return self._ask_beside(session, intent)
         job = self._new(session, intent)
+        job.inherit(newest)
         if current.state in (JobState.QUEUED, JobState.WAITING):
             self._finish(current, Outcome.SUPERSEDED)
             return self._begin(job)
         if newest is not current:
             self._finish(newest, Outcome.SUPERSEDED)
-        self._next[session.uid] = job
+        self._board.following[session.uid] = job
+        self._board.put(job)
         self._book.note(job)
-        if not current.overtaken.done():
-            current.overtaken.set_result(None)
+        current.overtake()
         return job
 
-    def jobs(self, *, finished: bool = False) -> list[JobView]:
+    def _join(self, job: Job, intent: Intent) -> Job:
+        """Let a job at work do for an intent, too: with its timers, and as lastingly and urgently as it wants."""
+        now = job.intent
+        if now.same(intent):
+            job.intent = replace(
+                now, wanted=intent.wanted, may_end=intent.may_end, retries=now.retries or intent.retries
+            )
+        if intent.urgent:
+            job.urgent = True
+            self._hurry(job)
+        return job
+
+    def _ask_beside(self, session: Session, intent: Intent) -> Job:
+        """Ask once, without a change to the job that lasts; one such question at a time."""
+        beside = self._board.beside.get(session.uid)
+        if beside is not None and beside.intent.same(intent):
+            return beside
+        job = self._new(session, intent)
+        self._board.put(job)
+        self._follow_session(job)
+        if beside is not None:
+            job.cause = ErrorCause.RESOURCES_UNAVAILABLE
+            self._finish(job, Outcome.NAKED, "busy")
+            return job
+        self._board.beside[session.uid] = job
+        self._book.note(job)
+        self._enqueue(job)
+        return job
+
+    def withdraw(self, session_uid: int, reasons: Collection[str] | None = None) -> None:
+        """The session is as the data want it again: do not go on with what lasts and nobody waits for.
+
+        With `reasons`, only with a job for one of these. A change that the NAS may have made without telling us
+        is undone: a job then says once more what the session has.
+        """
+        job = self._board.newest(session_uid)
+        if job is None or job.urgent or not job.intent.retries or job.state is JobState.VERIFYING:
+            return
+        intent, applied = job.intent, job.session.applied
+        if reasons is not None and intent.reason not in reasons:
+            return
+        if applied is not None and intent.wanted is not None and alike(intent.wanted, applied):
+            return  # it says what is so, or the NAS has taken it and its effect did not show
+        under_way = job.state is JobState.RUNNING
+        perhaps_changed = self._ladder.unsure(session_uid) or (under_way and job.rung is Kind.CHANGE)
+        if applied is not None and perhaps_changed:
+            back = Intent(
+                kind=Kind.CHANGE, reason=intent.reason, why="went back", wanted=applied, may_end=False
+            )
+            self.submit(job.session, back)
+        elif under_way:
+            job.overtake()
+        else:
+            self._finish(job, Outcome.SUPERSEDED)
+
+    def jobs(self, *, finished: bool = False, limit: int | None = None, offset: int = 0) -> list[JobView]:
         """Return the jobs at work, oldest first; with `finished` those that ended lately, latest first."""
-        at = self._clock.wall()
-        if finished:
-            return [view(job, at) for job in reversed(self._recent)]
-        at_work = sorted((*self._current.values(), *self._next.values()), key=lambda job: job.id)
-        return [view(job, at) for job in at_work]
+        return self._board.views(self._clock.wall(), finished=finished, limit=limit, offset=offset)
 
     def job_counts(self) -> Counter[str]:
         """Return how many jobs are at work, by state."""
-        return Counter(str(job.state) for job in (*self._current.values(), *self._next.values()))
+        return self._board.counts()
 
     def find(self, session_uid: int) -> Job | None:
         """Return the newest job at work for a session."""
-        return self._next.get(session_uid) or self._current.get(session_uid)
+        return self._board.newest(session_uid)
 
     def hurry(self, box: bytes) -> None:
         """Try again at once what a box (see `aaa.sessions.place`) did not answer; it has been heard of again."""
-        for job in list(self._current.values()):
+        for job in list(self._board.current.values()):
             if job.box == box and job.outcome in _SILENT:
                 self._hurry(job)
 
     def hurry_nas(self, tenant: str, nas: str) -> None:
         """Try again at once what the boxes of a NAS entry did not answer."""
-        for box in {job.box for job in self._current.values() if (job.tenant, job.nas) == (tenant, nas)}:
-            self.hurry(box)
+        for job in list(self._board.current.values()):
+            if (job.tenant, job.nas) == (tenant, nas) and job.outcome in _SILENT:
+                self._hurry(job)
 
     async def run(self) -> None:
         """Start turns for ever, as fast as the pace allows."""
-        while True:
-            self._wake.clear()
-            next_at = self._dispatch()
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = None if next_at == inf else self._timers.at(next_at, self._wake.set)
-            await self._wake.wait()
+        await self._starter.run()
 
     def _new(self, session: Session, intent: Intent) -> Job:
         self._last_id += 1
@@ -204,59 +249,46 @@ class CoaEngine:
         return Job(self._last_id, session, intent, box, self._clock.wall())
 
     def _begin(self, job: Job) -> Job:
-        self._current[job.session_uid] = job
-        job.closing = self._sessions.closing(job.session_uid)
-        job.closing.add_done_callback(lambda _: self._closed(job))
+        self._board.current[job.session_uid] = job
+        self._board.put(job)
+        self._follow_session(job)
+        wait_s = self._repeats.wait_s(job.session_uid, job.intent, self._clock.monotonic())
+        if wait_s:
+            job.note = "failed-before"
+            self._sleep(job, wait_s)
+        else:
+            self._enqueue(job)
         self._book.note(job)
-        self._enqueue(job)
         return job
 
+    def _follow_session(self, job: Job) -> None:
+        job.closing = self._sessions.closing(job.session_uid)
+        job.on_closed = partial(self._closed, job)
+        job.closing.add_done_callback(job.on_closed)
+
     def _enqueue(self, job: Job) -> None:
-        job.state = JobState.QUEUED
+        self._board.move(job, JobState.QUEUED)
         job.next_at = None
-        self._queue.put(job)
-        self._wake.set()
+        self._starter.put(job)
 
     def _hurry(self, job: Job) -> None:
         if job.state is JobState.WAITING:
             if job.timer is not None:
                 job.timer.cancel()
             self._enqueue(job)
-        elif job.state is JobState.QUEUED and self._current.get(job.session_uid) is job:
-            self._queue.put(job)  # once more, at the urgent end: the first that comes up counts
-            self._wake.set()
+        elif job.state is JobState.QUEUED and self._board.current.get(job.session_uid) is job:
+            self._starter.put(job)  # once more, at the urgent end: the first that comes up counts
 
-    def _closed(self, job: Job) -> None:
+    def _closed(self, job: Job, _closing: object) -> None:
         """The session of a job has closed; one under way sees that itself."""
-        if job.state in (JobState.QUEUED, JobState.WAITING) and self._current.get(job.session_uid) is job:
-            self._finish(job, *_gone(job))
+        if job.state in (JobState.QUEUED, JobState.WAITING):
+            self._finish(job, *job.gone())
 
-    def _dispatch(self) -> float:
-        """Start what may start; return when there may be more, as monotonic seconds."""
-        now = self._clock.monotonic()
-        soonest = inf
-        for urgent in (True, False):
-            if not urgent and self._queue.bulk and self._hooks.storm_active():
-                return min(soonest, now + _STORM_LOOK_S)
-            waiting = self._queue.boxes(urgent)
-            while waiting:
-                overall_at = self._pace.overall_ready_at(now)
-                if overall_at > now:
-                    return min(soonest, overall_at)
-                still = []
-                for box in waiting:
-                    ready_at = self._pace.ready_at(box, now)
-                    soonest = min(soonest, ready_at) if ready_at > now else soonest
-                    job = self._queue.take(box, urgent) if ready_at <= now else None
-                    if job is not None:
-                        self._start(job, now)
-                        still.append(box)
-                waiting = still
-        return soonest
-
-    def _start(self, job: Job, now: float) -> None:
-        job.state = JobState.RUNNING
-        self._pace.start(job.box, now)
+    def _start(self, job: Job) -> None:
+        self._board.move(job, JobState.RUNNING)
+        current = self._board.current.get(job.session_uid, job)
+        if current is not job and current.state is JobState.VERIFYING and current.rung is Kind.CHANGE:
+            current.overtake()  # accounting will show what is now set beside it
         self._spawn(self._work(job), f"coa-{job.id}")
 
     async def _work(self, job: Job) -> None:
@@ -268,41 +300,42 @@ class CoaEngine:
                 heard = turn.heard
             finally:
                 self._release(job, heard)
-            if turn.next is Next.CHECK:
-                job.state = JobState.VERIFYING
-                job.outcome, job.cause = turn.outcome, turn.cause
-                job.answer()
-                turn = await self._verifier.check(job, turn)
         except Exception:
             job.attempts += 1
             self._settle(job, Turn(next=Next.LATER, outcome=Outcome.FAILED, note="internal-error"))
             raise
-        self._settle(job, turn)
+        if turn.next is Next.CHECK:
+            self._board.move(job, JobState.VERIFYING)
+            job.outcome, job.cause = turn.outcome, turn.cause
+            job.answer()
+            self._verifier.watch(job, turn, partial(self._settle, job))
+        else:
+            self._settle(job, turn)
 
     async def _turn(self, job: Job) -> Turn:
         session = job.session
         if session.closed_at is not None:
-            outcome, note = _gone(job)
+            outcome, note = job.gone()
             return Turn(next=Next.DONE, outcome=outcome, note=note)
         entry = self._hooks.find(job.tenant, job.nas)
         if entry is None:
             return Turn(next=Next.DONE, outcome=Outcome.UNABLE, note="no-nas")
         target = target_of(entry.nas, session.box, self._hooks.source_of(session)) if entry.nas.coa else None
+        wanted = job.intent.wanted  # the timers of the intent may change while the NAS is asked
         turn = await self._ladder.climb(job, entry, target)
-        if job.rung is Kind.CHANGE and turn.outcome.ok and job.intent.wanted is not None:
-            self._hooks.on_applied(session, job.intent.wanted)
+        if job.rung is Kind.CHANGE and turn.outcome.ok and wanted is not None:
+            self._hooks.on_applied(session, wanted)
         elif turn.outcome is Outcome.NO_SESSION and turn.cause is not None:
             self._hooks.on_gone(session)
         return turn
 
     def _release(self, job: Job, heard: bool | None) -> None:
-        change = self._pace.finish(job.box, heard, self._clock.monotonic())
+        change = self._starter.release(job, heard)
         if change is not None:
             kind = "coa-nas-suspect" if change else "coa-nas-back"
             self._hooks.on_event(kind, job.session, nas=job.nas)
             if not change:
                 self.hurry(job.box)
-        self._wake.set()
 
     def _settle(self, job: Job, turn: Turn) -> None:
         """Do what follows from a turn."""
@@ -311,13 +344,15 @@ class CoaEngine:
         if turn.next is Next.DONE:
             self._finish(job, turn.outcome, turn.note)
         elif job.session.closed_at is not None:
-            self._finish(job, *_gone(job))
+            self._finish(job, *job.gone())
         elif job.overtaken.done():
             self._finish(job, Outcome.SUPERSEDED)
+        elif lower is Kind.DISCONNECT and not job.intent.may_end:
+            self._finish(job, turn.outcome or Outcome.UNABLE, turn.note)
         elif lower is not None and not job.intent.attributes:
             job.rung = lower
-            self._book.note(job)
             self._enqueue(job)
+            self._book.note(job)
         elif not job.intent.retries or job.intent.attributes:
             self._finish(job, turn.outcome, turn.note)
         else:
@@ -326,58 +361,35 @@ class CoaEngine:
     def _wait(self, job: Job) -> None:
         options = self._options
         doubled = options.first_retry_s * 2.0 ** min(max(job.attempts, 1) - 1, 20)
-        delay_s = min(doubled, options.longest_retry_s) * (1 + self._random.uniform(-0.1, 0.1))
         if job.rung is Kind.KICK:
             job.rung = Kind.DISCONNECT
-        job.state = JobState.WAITING
-        job.next_at = self._clock.wall() + delay_s
-        job.timer = self._timers.at(self._clock.monotonic() + delay_s, lambda: self._enqueue(job))
+        self._sleep(job, min(doubled, options.longest_retry_s) * (1 + self._random.uniform(-0.1, 0.1)))
         job.answer()
         self._book.note(job)
         if job.attempts == options.most_attempts:
-            self._tell(job)
+            tell(self._hooks.on_event, job)
+
+    def _sleep(self, job: Job, delay_s: float) -> None:
+        self._board.move(job, JobState.WAITING)
+        job.next_at = self._clock.wall() + delay_s
+        job.timer = self._timers.at(self._clock.monotonic() + delay_s, partial(self._enqueue, job))
 
     def _finish(self, job: Job, outcome: Outcome, note: str = "") -> None:
         if job.timer is not None:
             job.timer.cancel()
+        if job.on_closed is not None:
+            job.closing.remove_done_callback(job.on_closed)
+            job.on_closed = None
         job.outcome, job.note = outcome, note
-        job.state = JobState.FINISHED
         job.finished_at = self._clock.wall()
         job.next_at = None
+        follows = self._board.end(job)
         job.end()
         self._ladder.forget(job)
+        self._repeats.ended(job, self._clock.monotonic())
         self._book.note(job)
-        self._recent.append(job)
         self.counts[(job.nas, job.intent.kind, outcome, job.cause_slug)] += 1
-        self._tell(job)
-        if self._next.get(job.session_uid) is job:
-            del self._next[job.session_uid]
-        elif self._current.get(job.session_uid) is job:
-            del self._current[job.session_uid]
-            newer = self._next.pop(job.session_uid, None)
-            if newer is not None:
-                self._begin(newer)
-
-    def _tell(self, job: Job) -> None:
-        self._hooks.on_event(
-            "coa-outcome",
-            job.session,
-            job=job.id,
-            nas=job.nas,
-            kind=job.intent.kind,
-            rung=job.rung,
-            state=job.state,
-            outcome=job.outcome,
-            cause=job.cause_slug,
-            note=job.note,
-            reason=job.intent.reason,
-            why=job.intent.why,
-            attempts=job.attempts,
-        )
-
-
-def _gone(job: Job) -> tuple[Outcome, str]:
-    """Return how a job ends whose session has closed: a Disconnect that was sent has then done its work."""
-    if job.rung is not Kind.CHANGE and job.attempts:
-        return Outcome.VERIFIED, ""
-    return Outcome.NO_SESSION, "closed"
+        tell(self._hooks.on_event, job)
+        if follows is not None:
+            follows.inherit(job)
+            self._begin(follows)

@@ -46,6 +46,7 @@ class JobBook:
         self._writer = writer
         self._clock = clock
         self._timers = timers
+        self._urgent: dict[int, JobRow] = {}  # somebody waits for these
         self._dirty: dict[int, JobRow] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._writing: set[int] = set()
@@ -53,24 +54,29 @@ class JobBook:
 
     def note(self, job: Job) -> None:
         """Write the job as it is now, soon."""
-        self.note_row(to_row(job))
+        self.note_row(to_row(job), urgent=job.urgent)
 
-    def note_row(self, row: JobRow) -> None:
-        """Write a row, soon."""
-        self._dirty[row.id] = row
+    def note_row(self, row: JobRow, *, urgent: bool = False) -> None:
+        """Write a row, soon; an urgent one before all others."""
+        if urgent or row.id in self._urgent:
+            self._dirty.pop(row.id, None)
+            self._urgent[row.id] = row
+        else:
+            self._dirty[row.id] = row
         self._write()
 
     async def durable(self, job: Job) -> None:
         """Return once all that was noted of the job is on disk."""
-        while job.id in self._dirty or job.id in self._writing:
+        while job.id in self._dirty or job.id in self._urgent or job.id in self._writing:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(job.id, []).append(future)
             await future
 
     def _write(self) -> None:
-        if self._writing or self.failing or not self._dirty:
+        if self._writing or self.failing or not (self._urgent or self._dirty):
             return
-        rows = [self._dirty.pop(number) for number in list(islice(self._dirty, _SLICE))]
+        rows = [self._urgent.pop(number) for number in list(islice(self._urgent, _SLICE))]
+        rows += [self._dirty.pop(number) for number in list(islice(self._dirty, _SLICE - len(rows)))]
         self._writing = {row.id for row in rows}
         self._writer.add(_Slice(self, rows))
 
@@ -87,7 +93,8 @@ class JobBook:
         """The rows were not stored: try again in a while, with what is newer where there is something."""
         self._writing = set()
         for row in rows:
-            self._dirty.setdefault(row.id, row)
+            if row.id not in self._urgent:
+                self._dirty.setdefault(row.id, row)
         self.failing = True
         self._timers.at(self._clock.monotonic() + _AGAIN_S, self._again)
 

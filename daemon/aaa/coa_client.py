@@ -127,6 +127,11 @@ class _Line:
             raise
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
+    def _listen(self) -> None:
+        """Listen anew: libuv stops to poll a socket that has had an error, though it has recovered."""
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
     def take_identifier(self) -> int | None:
         """Return the identifier after the last one that is free, None where none is."""
         for step in range(1, _IDENTIFIERS + 1):
@@ -144,6 +149,7 @@ class _Line:
             except BlockingIOError:
                 return  # as good as lost on the way
             except OSError:
+                self._listen()
                 if last:
                     self._fail()
             else:
@@ -156,6 +162,7 @@ class _Line:
             except BlockingIOError:
                 return
             except OSError:  # ICMP: nobody listens on that port
+                self._listen()
                 self._fail()
                 return
             waiter = self.waiters.get(octets[1]) if len(octets) > 1 else None

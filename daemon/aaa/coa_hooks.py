@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from daemon.aaa.coa_client import Address
+from daemon.aaa.coa_job import Job
 from daemon.aaa.coa_ladder import Kick
 from daemon.aaa.coa_pace import PaceOptions
 from daemon.aaa.coa_target import Entry
@@ -60,3 +61,22 @@ class Hooks:
     storm_active: Callable[[], bool] = _calm
     source_of: Callable[[Session], Address | None] = _nowhere
     kick: Kick | None = None
+
+
+def tell(on_event: OnEvent, job: Job) -> None:
+    """Tell how a job has ended, or that it gets nowhere."""
+    on_event(
+        "coa-outcome",
+        job.session,
+        job=job.id,
+        nas=job.nas,
+        kind=job.intent.kind,
+        rung=job.rung,
+        state=job.state,
+        outcome=job.outcome,
+        cause=job.cause_slug,
+        note=job.note,
+        reason=job.intent.reason,
+        why=job.intent.why,
+        attempts=job.attempts,
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from daemon.aaa import grant_codec
@@ -14,9 +16,20 @@ from daemon.aaa.coa_wire import cause_slug
 from daemon.aaa.session import Session
 from daemon.store.jobs import JobRow
 from radius.grant import Grant
+from radius.vendors.difference import NEVER_MATTERS
 
 _VERSION = 1
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_MATTERS: Callable[[Grant], object] = attrgetter(
+    *(field.name for field in fields(Grant) if field.name not in NEVER_MATTERS)
+)
+
+
+def alike(one: Grant | None, other: Grant | None) -> bool:
+    """Tell whether two grants are one to a live session: a timer that runs down makes no new one of them."""
+    if one is other or one is None or other is None:
+        return one is other
+    return _MATTERS(one) == _MATTERS(other)
 
 
 class Kind(StrEnum):
@@ -77,7 +90,8 @@ class Intent:
 
     A change says the grant `wanted`, or else the raw octets of the `attributes` to set, which are sent once
     more or less as they are and never turn into a Disconnect. `urgent` intents are not held back by a storm
-    and go first. Without `retries` the job ends with its first answer, or with the silence after it.
+    and go first. Without `retries` the job ends with its first answer, or with the silence after it. A change
+    that may not end the session never turns into a Disconnect: it ends with what came of the change.
     """
 
     kind: Kind
@@ -87,6 +101,7 @@ class Intent:
     attributes: bytes = b""
     urgent: bool = False
     retries: bool = True
+    may_end: bool = True
 
     def __post_init__(self) -> None:
         """Raise ValueError where the intent contradicts itself."""
@@ -95,14 +110,16 @@ class Intent:
             raise ValueError(f"a {self.kind} with {says} things to set")
 
     def same(self, other: Intent) -> bool:
-        """Tell whether both want the same of a session."""
-        return (self.kind, self.wanted, self.attributes) == (other.kind, other.wanted, other.attributes)
+        """Tell whether both want the same of a session, timers aside."""
+        said, others = (self.kind, self.attributes), (other.kind, other.attributes)
+        return said == others and alike(self.wanted, other.wanted)
 
 
 class Job:
     """The job. Only the engine changes it.
 
-    `answered` is done when the next try has brought something, `ended` when the job is finished.
+    `answered` is done when the next try has brought something, `ended` when the job is finished. `ending` says
+    that the NAS took a Disconnect, or may have: it left one unanswered.
     """
 
     __slots__ = (
@@ -114,6 +131,7 @@ class Job:
         "closing",
         "created_at",
         "ended",
+        "ending",
         "finished_at",
         "id",
         "ignored",
@@ -121,6 +139,7 @@ class Job:
         "nas",
         "next_at",
         "note",
+        "on_closed",
         "outcome",
         "overtaken",
         "rung",
@@ -151,6 +170,7 @@ class Job:
         self.busy = 0  # how often the NAS had no resources
         self.ignored = 0  # how often a NAS that lives has not answered a CoA
         self.silences = 0
+        self.ending = False
         self.outcome = Outcome.NONE
         self.cause: int | None = None
         self.note = ""
@@ -162,6 +182,22 @@ class Job:
         self.answered: asyncio.Future[Answered] = loop.create_future()
         self.ended: asyncio.Future[Outcome] = loop.create_future()
         self.timer: Timer | None = None
+        self.on_closed: Callable[[asyncio.Future[None]], None] | None = None
+
+    def inherit(self, older: Job) -> None:
+        """Keep what the job before this one has learned of the NAS: it does not learn it anew each time."""
+        self.silences = older.silences
+        if self.intent.kind is older.intent.kind:
+            self.ignored, self.busy = older.ignored, older.busy
+
+    def overtake(self) -> None:
+        """Let a job under way know that it shall not go on."""
+        if not self.overtaken.done():
+            self.overtaken.set_result(None)
+
+    def gone(self) -> tuple[Outcome, str]:
+        """Return how it ends when its session has closed: a Disconnect that the NAS may have taken did that."""
+        return (Outcome.VERIFIED, "") if self.ending else (Outcome.NO_SESSION, "closed")
 
     def answer(self) -> None:
         """Tell those who wait what the try has brought; more may follow."""
@@ -228,6 +264,34 @@ def view(job: Job, at: float) -> JobView:
     )
 
 
+def row_view(row: JobRow, at: float) -> JobView:
+    """Return what is shown of a job in the store; what its row does not say is empty."""
+    try:
+        said: dict[str, Any] = dict(json.loads(row.detail))
+    except (ValueError, TypeError):
+        said = {}
+    kind, note = str(said.get("kind", "")), str(said.get("note", ""))
+    return JobView(
+        id=row.id,
+        tenant=row.tenant,
+        nas=row.nas,
+        subscriber=row.subscriber,
+        session=row.session_uid,
+        kind=kind,
+        rung=str(said.get("rung", kind)),
+        state=row.state,
+        attempts=int(said.get("attempts", 0)),
+        outcome=str(said.get("outcome", "")),
+        cause=cause_slug(said.get("cause")) or note.partition(" ")[0],
+        note=note,
+        reason=str(said.get("reason", "")),
+        why=str(said.get("why", "")),
+        age_s=at - row.created_at,
+        next_at=said.get("next_at"),
+        finished_at=row.finished_at,
+    )
+
+
 def to_row(job: Job) -> JobRow:
     """Return the row of a job as it is now."""
     intent = job.intent
@@ -240,6 +304,8 @@ def to_row(job: Job) -> JobRow:
         "attributes": intent.attributes.hex(),
         "urgent": job.urgent,
         "retries": intent.retries,
+        "may_end": intent.may_end,
+        "ending": job.ending,
         "rung": job.rung,
         "attempts": job.attempts,
         "outcome": job.outcome,
@@ -271,6 +337,7 @@ def read_intent(row: JobRow) -> Intent:
         attributes=bytes.fromhex(said["attributes"]),
         urgent=said["urgent"],
         retries=said["retries"],
+        may_end=said.get("may_end", True),
     )
 
 
@@ -280,6 +347,7 @@ def from_row(row: JobRow, session: Session, box: bytes) -> Job:
     job = Job(row.id, session, read_intent(row), box, row.created_at)
     job.rung = Kind(said["rung"])
     job.attempts = said["attempts"]
+    job.ending = said.get("ending", False)
     job.outcome = Outcome(said["outcome"])
     job.cause = said["cause"]
     job.note = said["note"]

@@ -14,17 +14,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
 from random import Random
-from typing import Protocol
 
 from daemon.aaa.coa_client import Answer, CoaClient, Result, Target
-from daemon.aaa.coa_job import Job, Kind, Outcome
+from daemon.aaa.coa_job import Job, Kind, Outcome, alike
+from daemon.aaa.coa_names import Names, Sessions
 from daemon.aaa.coa_target import Entry, Speech
 from daemon.aaa.coa_wire import (
     ErrorCause,
-    Identification,
     Shown,
     cause_slug,
-    identifications,
     request_attributes,
     shown,
 )
@@ -44,19 +42,7 @@ _MOST_IGNORED = 2  # CoAs met with silence by a NAS that answers Disconnects
 _MOST_BUSY = 5
 _MOST_SILENCES = 2  # before the device driver has its turn
 _MANY = 1000
-
-
-class Sessions(Protocol):
-    """What CoA asks the table of sessions; `aaa.sessions.SessionTable` answers."""
-
-    def closing(self, uid: int) -> asyncio.Future[None]:
-        """Return a future that is done when the session is closed, or not known."""
-
-    def reporting(self, uid: int) -> asyncio.Future[bytes]:
-        """Return a future that gets the octets of the next accounting packet of the session."""
-
-    def find_uid(self, uid: int) -> Session | None:
-        """Return the session with this number."""
+_NOT_TAKEN = (Answer.NAK, Answer.UNREACHABLE)
 
 
 class Step(StrEnum):
@@ -123,7 +109,7 @@ class Ladder:
         self._clock = clock
         self._random = random
         self._kick = kick
-        self._worked: dict[tuple[str, str], tuple[int, ...]] = {}  # the set that a NAS took last
+        self._names = Names(sessions)
         self._tried: dict[int, tuple[Grant, ...]] = {}  # by session: sent, and perhaps in force
         self._reports: dict[int, tuple[asyncio.Future[bytes], tuple[Rendered, ...]]] = {}  # by job
         self._crowded = _MANY
@@ -135,6 +121,10 @@ class Ladder:
             return Kind.DISCONNECT
         return Kind.KICK if rung is Kind.DISCONNECT and self._kick is not None else None
 
+    def unsure(self, uid: int) -> bool:
+        """Tell whether a change may be in force at the NAS that it has not acknowledged."""
+        return uid in self._tried
+
     def forget(self, job: Job) -> None:
         """The job is finished."""
         report = self._reports.pop(job.id, None)
@@ -143,10 +133,11 @@ class Ladder:
         if job.session.closed_at is not None:
             self._tried.pop(job.session_uid, None)
         elif len(self._tried) > self._crowded:
-            self._tried = {uid: tried for uid, tried in self._tried.items() if self._lives(uid)}
+            self._tried = {uid: tried for uid, tried in self._tried.items() if self.lives(uid)}
             self._crowded = max(_MANY, 2 * len(self._tried))
 
-    def _lives(self, uid: int) -> bool:
+    def lives(self, uid: int) -> bool:
+        """Tell whether a session lives."""
         session = self._sessions.find_uid(uid)
         return session is not None and session.closed_at is None
 
@@ -223,7 +214,8 @@ class Ladder:
         if result.answer is Answer.ACK:
             return Turn(next=Next.CHECK, outcome=Outcome.ACKED, cause=result.cause, heard=True)
         if result.answer is Answer.MOOT:
-            return Turn(next=Next.DONE, outcome=Outcome.VERIFIED)
+            done = Turn(next=Next.DONE, outcome=Outcome.VERIFIED)
+            return done if job.ending else replace(done, outcome=Outcome.NO_SESSION, note="closed")
         if result.answer is Answer.NAK:
             return _refused(job, result, step)
         job.silences += 1
@@ -233,6 +225,7 @@ class Ladder:
     async def _kicked(self, job: Job, entry: Entry) -> Turn:
         assert self._kick is not None
         job.attempts += 1
+        job.ending = True  # a device that does not say yes may have done it
         try:
             gone = await self._kick(job.session)
         except Exception:  # noqa: BLE001 - a device driver may fail in any way; the job goes on
@@ -245,7 +238,7 @@ class Ladder:
     async def _ask(self, job: Job, entry: Entry, target: Target, change: bytes) -> tuple[Result, Step | None]:
         """Name the session in one way after the other until the answer is not about its name."""
         code = Code.COA_REQUEST if job.rung is Kind.CHANGE else Code.DISCONNECT_REQUEST
-        sets = self._sets(job, entry)
+        sets = self._names.of(job.session, entry.profile.identities)
         causes: set[int | None] = set()
         while True:
             chosen = sets.pop(0)
@@ -253,8 +246,10 @@ class Ladder:
             attributes = request_attributes(chosen.octets, stamp, change)
             result = await self._client.ask(target, code, attributes, until=job.closing)
             self._count(job, job.rung, result)
+            if job.rung is Kind.DISCONNECT and result.sends and result.answer not in _NOT_TAKEN:
+                job.ending = True
             if result.answer is Answer.ACK or (result.answer is Answer.MOOT and result.sends):
-                self._worked[(job.tenant, job.nas)] = chosen.kinds
+                self._names.took(job.session, chosen)
             if result.answer is not Answer.NAK:
                 return result, None
             causes.add(result.cause)
@@ -272,11 +267,6 @@ class Ladder:
             if not sets:
                 gone = causes == {ErrorCause.SESSION_CONTEXT_NOT_FOUND}
                 return result, Step.GONE if gone else Step.DOWN
-
-    def _sets(self, job: Job, entry: Entry) -> list[Identification]:
-        worked = self._worked.get((job.tenant, job.nas))
-        sets = identifications(job.session, entry.profile.identities)
-        return sorted(sets, key=lambda each: each.kinds != worked)
 
     def _count(self, job: Job, kind: str, result: Result) -> None:
         self.counts[(job.nas, kind, result.answer, cause_slug(result.cause))] += 1
@@ -299,7 +289,7 @@ class Ladder:
         """Remember what is about to be sent, and look out for accounting that shows it."""
         wanted = job.intent.wanted
         tried = self._tried.get(job.session_uid, ())
-        if wanted is not None and wanted not in tried:
+        if wanted is not None and not any(alike(wanted, each) for each in tried):
             self._tried[job.session_uid] = (*tried, wanted)
         report = self._reports.get(job.id)
         if report is None or report[0].done():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from daemon.aaa.coa_job import Job, Kind, Outcome
-from daemon.aaa.coa_ladder import Next, Sessions, Turn
-from daemon.aaa.coa_timers import Timers
+from daemon.aaa.coa_ladder import Next, Turn
+from daemon.aaa.coa_names import Sessions
+from daemon.aaa.coa_timers import Timer, Timers
 from daemon.aaa.coa_wire import Shown, shown
 from daemon.clock import Clock
 from radius.errors import RadiusError
@@ -17,7 +20,10 @@ SETTLE_S = 2.0
 
 
 class Verifier:
-    """Waits for the Stop after a Disconnect, and for the next accounting packet after a CoA."""
+    """Waits for the Stop after a Disconnect, and for the next accounting packet after a CoA.
+
+    Thousands wait at once, some for a quarter of an hour: each is a few callbacks, and no task.
+    """
 
     def __init__(
         self, sessions: Sessions, timers: Timers, clock: Clock, *, closed_s: float, changed_s: float
@@ -28,35 +34,87 @@ class Verifier:
         self._closed_s = closed_s
         self._changed_s = changed_s
 
-    async def check(self, job: Job, turn: Turn) -> Turn:
-        """Return the turn with what was seen: done, or down where the effect did not show."""
-        if job.rung is Kind.CHANGE:
-            return await self._changed(job, turn)
-        # The Stop may have come before the answer; then this does not wait.
-        await self._timers.wait(self._closed_s, job.closing)
-        if job.closing.done():
-            return replace(turn, next=Next.DONE, outcome=Outcome.VERIFIED)
-        return replace(turn, next=Next.DOWN, outcome=Outcome.UNVERIFIED)
+    def watch(self, job: Job, turn: Turn, then: Callable[[Turn], None]) -> None:
+        """Call `then` once, with what was seen: done, or down where the effect did not show."""
+        changed = job.rung is Kind.CHANGE
+        watch = _Watch(self._sessions, self._clock.monotonic, job, turn, then)
+        # The Stop may have come before the answer; then this is over in the next turn of the loop.
+        watch.begin(self._timers, self._changed_s if changed else self._closed_s, changed=changed)
 
-    async def _changed(self, job: Job, turn: Turn) -> Turn:
-        acked_at = self._clock.monotonic()
-        while True:
-            left_s = acked_at + self._changed_s - self._clock.monotonic()
-            report = self._sessions.reporting(job.session_uid)
-            try:
-                await self._timers.wait(left_s, report, job.closing, job.overtaken)
-                octets = report.result() if report.done() else None
-            finally:
-                report.cancel()
-            if octets is None:
-                return replace(turn, next=Next.DONE)
-            state = _read(turn, octets)
-            if state is Shown.EQUAL:
-                return replace(turn, next=Next.DONE, outcome=Outcome.VERIFIED)
-            if state is Shown.ABSENT or job.closing.done():
-                return replace(turn, next=Next.DONE)
-            if self._clock.monotonic() - acked_at >= SETTLE_S:
-                return replace(turn, next=Next.DOWN, outcome=Outcome.UNVERIFIED)
+
+class _Watch:
+    """One effect that is awaited."""
+
+    __slots__ = ("_began", "_job", "_now", "_report", "_sessions", "_then", "_timer", "_turn")
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        now: Callable[[], float],
+        job: Job,
+        turn: Turn,
+        then: Callable[[Turn], None],
+    ) -> None:
+        self._sessions = sessions
+        self._now = now
+        self._job = job
+        self._turn = turn
+        self._then: Callable[[Turn], None] | None = then
+        self._report: asyncio.Future[bytes] | None = None
+        self._timer: Timer | None = None
+        self._began = now()
+
+    def begin(self, timers: Timers, most_s: float, *, changed: bool) -> None:
+        """Wait for `most_s`."""
+        if changed:
+            self._listen()
+            self._job.overtaken.add_done_callback(self._over)
+        self._job.closing.add_done_callback(self._over)
+        self._timer = timers.at(self._began + most_s, self._late)
+
+    def _listen(self) -> None:
+        self._report = self._sessions.reporting(self._job.session_uid)
+        self._report.add_done_callback(self._reported)
+
+    def _late(self) -> None:
+        if self._report is None:
+            self._end(replace(self._turn, next=Next.DOWN, outcome=Outcome.UNVERIFIED))
+        else:
+            self._end(replace(self._turn, next=Next.DONE))
+
+    def _over(self, _: object) -> None:
+        """The session has closed, or something newer is wanted of it; its last packet may show the change."""
+        report = self._report
+        seen = report is None or (report.done() and _read(self._turn, report.result()) is Shown.EQUAL)
+        if seen:
+            self._end(replace(self._turn, next=Next.DONE, outcome=Outcome.VERIFIED))
+        else:
+            self._end(replace(self._turn, next=Next.DONE))
+
+    def _reported(self, report: asyncio.Future[bytes]) -> None:
+        if self._then is None or report.cancelled():
+            return
+        state = _read(self._turn, report.result())
+        if state is Shown.EQUAL:
+            self._end(replace(self._turn, next=Next.DONE, outcome=Outcome.VERIFIED))
+        elif state is Shown.ABSENT or self._job.closing.done():
+            self._end(replace(self._turn, next=Next.DONE))
+        elif self._now() - self._began >= SETTLE_S:
+            self._end(replace(self._turn, next=Next.DOWN, outcome=Outcome.UNVERIFIED))
+        else:
+            self._listen()
+
+    def _end(self, turn: Turn) -> None:
+        then, self._then = self._then, None
+        if then is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._job.closing.remove_done_callback(self._over)
+        self._job.overtaken.remove_done_callback(self._over)
+        if self._report is not None:
+            self._report.cancel()
+        then(turn)
 
 
 def _read(turn: Turn, octets: bytes) -> Shown:

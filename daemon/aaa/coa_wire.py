@@ -106,6 +106,16 @@ class Identification:
         """Whether it says which NAS is meant, too."""
         return any(kind in _NAS_KINDS for kind in self.kinds)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it holds what no other session of the NAS has; a user and an address come again."""
+        return int(Attr.ACCT_SESSION_ID) in self.kinds
+
+    def may_name(self, session: Identified, other: Identified) -> bool:
+        """Tell whether it, made for `session`, may name the other one, too: nothing known of that speaks against."""
+        kinds = [kind for kind in self.kinds if kind not in _NAS_KINDS]
+        return all(_value(other, kind) in (None, b"", _value(session, kind)) for kind in kinds)
+
 
 def identifications(session: Identified, sets: Iterable[tuple[int, ...]]) -> tuple[Identification, ...]:
     """Return the sets that this session can fill, each once, in order; never empty.

@@ -73,7 +73,8 @@ class Conductor:
             datagrams = self._choose(endpoint, datagrams, at)
         replies: list[Datagram] = []
         tally: dict[Client, int] = {}
-        repeats = self._reply_to_all(endpoint, datagrams, at, replies, tally)
+        repeats: dict[Client, int] = {}
+        self._reply_to_all(endpoint, datagrams, at, replies, tally, repeats)
         self._note(endpoint, began, tally, repeats)
         self._counts.observe(endpoint.port, len(datagrams), self._monotonic() - began)
         return replies
@@ -85,13 +86,13 @@ class Conductor:
         at: float,
         replies: list[Datagram],
         tally: dict[Client, int],
-    ) -> int:
-        """Add the replies, and how many datagrams came of each NAS; return how many were seen before."""
+        repeats: dict[Client, int],
+    ) -> None:
+        """Add the replies, and how many datagrams came of each NAS and how many of them were seen before."""
         clients, duplicates, counts = self._clients, endpoint.duplicates, self._counts
         find_client, find_duplicate = clients.find, duplicates.find
         ipv4 = endpoint.socket.ipv4
         answer = self._answers[endpoint.port]
-        repeats = 0
         for octets, peer in datagrams:
             client = find_client(peer[4:8] if ipv4 else peer[8:24])
             if client is None:
@@ -107,13 +108,12 @@ class Conductor:
                     duplicates.keep(key, authenticator, reply)
                     replies.append((reply, peer))
                 continue
-            repeats += 1
+            repeats[client] = repeats.get(client, 0) + 1
             if reply:
                 counts.add(octets[0], client.label, "repeat", "duplicate")
                 replies.append((reply, peer))
             else:
                 counts.add(octets[0], client.label, "drop", Drop.IN_PROGRESS)
-        return repeats
 
     def _answer(
         self,
@@ -171,18 +171,16 @@ class Conductor:
         if endpoint.duplicates.find(key, packet.authenticator) is not None:
             self.storm.note_reboot(client.label, self._monotonic())
 
-    def _note(self, endpoint: Endpoint, now: float, tally: dict[Client, int], repeats: int) -> None:
+    def _note(
+        self, endpoint: Endpoint, now: float, tally: dict[Client, int], repeats: dict[Client, int]
+    ) -> None:
         """Remember who is about, and tell the storm how much came."""
         if not tally:
             return
         self._about.note(now, tally)
-        total, most, nas = 0, 0, ""
+        login = endpoint.port is Port.AUTH
         for client, count in tally.items():
-            total += count
-            if count > most:
-                most, nas = count, client.label
-        access = total if endpoint.port is Port.AUTH else 0
-        self.storm.note(now, nas, total, access, repeats)
+            self.storm.note(now, client.label, count, count if login else 0, repeats.get(client, 0))
 
     def _stranger(self, octets: bytes, peer: bytes, at: float) -> None:
         """Drop, count and remember a packet of a source that is no NAS of ours."""

@@ -67,7 +67,7 @@ class View:
 
 
 def of_session(view: View, session: Session, at: float) -> Verdict | None:
-    """Return what a live session should be; None for one of nobody, which is not ours to judge."""
+    """Return what a live session should be; None where that is not ours to judge."""
     if not session.subscriber:
         return None
     client = view.clients.get(session.tenant, session.nas)
@@ -75,8 +75,12 @@ def of_session(view: View, session: Session, at: float) -> Verdict | None:
         return Verdict(Answer.NONE, Drop.UNKNOWN_NAS)
     subscriber = client.index.subscribers.get(session.subscriber)
     if subscriber is None:
+        if client.index.is_unreadable("subscriber", session.subscriber):
+            return None
         return Verdict(Answer.REJECT, Deny.UNKNOWN_USER)
     plan = client.index.plans.get(subscriber.plan or "")
+    if plan is None and client.index.is_unreadable("plan", subscriber.plan or ""):
+        return None
     question = Question(subscriber, plan, at, client.index, client.nas, view.books, session=session)
     applied = session.applied
     access = applied.access if applied is not None else (plan.access if plan is not None else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -13,7 +14,7 @@ from daemon.aaa.authorize import Replies
 from daemon.aaa.coa import CoaEngine
 from daemon.aaa.coa_client import CoaClient
 from daemon.aaa.coa_hooks import CoaOptions, Hooks
-from daemon.aaa.coa_job import Intent, Kind
+from daemon.aaa.coa_job import Answered, Intent, Kind, Outcome
 from daemon.aaa.coa_timers import Spawn, Timers
 from daemon.aaa.nas import Client, Clients
 from daemon.aaa.reaper import Options as ReaperOptions
@@ -103,7 +104,7 @@ class Enforcement:
         self.relay = Relay(
             RelayClients(options.relay_clients),
             Finder(index, books.sessions.live),
-            RelayEngine(self.engine),
+            RelayEngine(_Overriding(self.engine, self.reconciler)),
             counts,
             events,
             spawn,
@@ -166,6 +167,8 @@ class Enforcement:
     def _coa_event(self, kind: str, session: Session, /, **fields: str | int | float) -> None:
         named = {("asked" if name == "kind" else name): value for name, value in fields.items()}
         self.tell(kind, session, **named)
+        if kind == "coa-outcome":
+            self.reconciler.job_ended(session)
 
     def _reaper_event(self, kind: str, session: Session | None, /, **fields: object) -> None:
         if session is not None:
@@ -176,6 +179,30 @@ class Enforcement:
             self.engine.hurry_nas(tenant, nas)
         told = ", ".join(f"{name} {value}" for name, value in fields.items())
         self._events.add(kind, tenant=tenant, nas=nas, box=box, told=told)
+
+
+class _Overriding:
+    """The engine as the relay asks it: what was sent raw may be in force, whatever the data say."""
+
+    def __init__(self, engine: CoaEngine, reconciler: Reconciler) -> None:
+        self._engine = engine
+        self._reconciler = reconciler
+
+    async def ask(self, session: Session, intent: Intent) -> Answered:
+        """Submit an intent and return what its next try has brought."""
+        try:
+            answered = await self._engine.ask(session, intent)
+        except asyncio.CancelledError:  # whoever asked has given up, and the NAS may still take it
+            if intent.attributes:
+                self._reconciler.overridden(session)
+            raise
+        if intent.attributes and answered.outcome in _PERHAPS_TAKEN:
+            self._reconciler.overridden(session)
+        return answered
+
+
+# What may have left a NAS with the change: an answer may have been lost.
+_PERHAPS_TAKEN = frozenset({Outcome.ACKED, Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.TIMEOUT})
 
 
 def _source_of(session: Session) -> IPv4Address | IPv6Address | None:

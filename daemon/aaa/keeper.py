@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.aaa.accounting import Accounting
 from daemon.aaa.nas import Clients
-from daemon.aaa.session import Session
+from daemon.aaa.session import Closed, Session
 from daemon.aaa.session_codec import from_row, to_row
-from daemon.aaa.sessions import Effect
 from daemon.aaa.standing import Books
 from daemon.aaa.usage import Taken
 from daemon.clock import Clock
@@ -37,6 +36,8 @@ _DAY_S = 86_400.0
 _USAGE_S = 400 * _DAY_S  # of subscribers that are gone: longer than any window but the total
 _REPEATS_S = 30.0  # a NAS gives up well before that
 _REPEATS_MOST = 100_000
+_MISSED = 3  # reports of a session whose NAS is gone from the data
+_INTERIM_S = 600.0  # between them, where it is not known what the session was granted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class Keeper:
         self._retention = retention
         self._flush_s = flush_s
         self._applied_seq = 0
+        self._missing: dict[tuple[str, str], float] = {}  # NASes of live sessions that are gone, since when
 
     async def restore(self, clients: Clients, remember: Callable[[journal.Record], None]) -> int:
         """Read the sessions back and fold in what the journal has beyond them; return how many records that were.
@@ -122,6 +124,7 @@ class Keeper:
                 now = self._clock.monotonic()
                 if now - pruned_at > _PRUNE_EVERY_S:
                     pruned_at = now
+                    await self.close_of_removed()
                     await self._prune()
                 if now - usage_pruned_at > _DAY_S:
                     usage_pruned_at = now
@@ -137,19 +140,54 @@ class Keeper:
         """
         late = self._accounting.late
         while late:
-            report = late[0]  # stays in the queue until it is folded in, so that the mark does not pass it
+            # It stays in the queue until it is folded in, so that the mark does not pass it.
+            report, peer = late[0]
             rows: list[session_rows.SessionRow] = []
             if self._sessions.find(report) is None:
                 rows = await session_rows.find_by_acct_session_id(self._engine, report.acct_session_id)
             try:
                 for row in rows:
                     self._sessions.add(from_row(row))
-                effect, session = self._sessions.apply(report)
-                if effect is Effect.REOPENED:
-                    self._accounting.reopened(session)
+                self._accounting.take_in(report, peer)
             except Exception:  # noqa: BLE001 - see above
                 self._accounting.on_fault(int(Code.ACCOUNTING_REQUEST))
             late.popleft()
+
+    async def close_of_removed(self) -> None:
+        """Close sessions of NASes that the data do not have any more, once no report of them came for long.
+
+        A NAS that was given another name goes on to tell of them, and takes them with it (`aaa.sessions`).
+        """
+        if self._index.loading:
+            return
+        at, now, sessions = self._clock.wall(), self._clock.monotonic(), self._sessions
+        before, self._missing = self._missing, {}
+        for key in list(sessions.boxes()):
+            tenant, nas = key.decode("utf-8", "replace").split("\0", 2)[:2]
+            if self._has(tenant, nas):
+                continue
+            since = self._missing[tenant, nas] = before.get((tenant, nas), now)
+            for number, session in enumerate(list(sessions.boxes().get(key, ())), 1):
+                quiet_s = min(at - session.heard_at, now - since)
+                late = quiet_s > _MISSED * self._interim_s(session)
+                if late and sessions.conclude(session, Closed.NAS_REMOVED, "lost-service"):
+                    why = "its NAS is not in the data any more"
+                    self._accounting.on_session("session-ghost-closed", session, why)
+                if number % _SLICE == 0:
+                    await asyncio.sleep(0)
+
+    def _has(self, tenant: str, nas: str) -> bool:
+        """Tell whether the data have a NAS, be it one that could not be read."""
+        unreadable = self._index.unreadable
+        if (tenant, "nas", nas) in unreadable or (tenant, "tenant", tenant) in unreadable:
+            return True
+        known = self._index.tenants.get(tenant)
+        return known is not None and nas in known.nases
+
+    @staticmethod
+    def _interim_s(session: Session) -> float:
+        told = None if session.applied is None else session.applied.interim_interval_s
+        return max(session.interim_s, float(told or _INTERIM_S))
 
     async def flush(self) -> None:
         """Write all sessions that changed, in slices, then move the mark up to where the rows now go.
@@ -159,7 +197,7 @@ class Keeper:
         sessions = self._sessions
         settled = sessions.settled_seq
         if self._accounting.late:  # queued in the order of their numbers
-            settled = min(settled, self._accounting.late[0].seq - 1)
+            settled = min(settled, self._accounting.late[0][0].seq - 1)
         waiting = list(sessions.dirty)
         for start in range(0, len(waiting), _SLICE):
             # What another slice has taken along is written already.
@@ -186,7 +224,9 @@ class Keeper:
         subscriber = tenant.subscribers.get(session.subscriber)
         plan = None if subscriber is None else tenant.plans.get(subscriber.plan or "")
         rules = NO_RULES if plan is None else plan.rules
-        self._books.usage.count(session, tenant.zone, rules.month_day, self._clock.wall())
+        month_day = None if plan is None else rules.month_day
+        at, now = self._clock.wall(), self._clock.monotonic()
+        self._books.usage.count(session, tenant.zone, month_day, at, now)
         if rules.allowances and session.closed_at is None:
             self.counted.add((session.tenant, session.subscriber))
 

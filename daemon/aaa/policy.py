@@ -140,15 +140,21 @@ def simultaneous_use(question: Question) -> Deny | None:
     question.note("simultaneous-use", f"{others} of {limit} online from other equipment")
     mode = question.rules.simultaneous_mode
     question.limit = limit
-    question.kick_old = mode is SimultaneousMode.KICK_OLD
+    question.mode = mode
     if others < limit:
         return None
     told = f"{others} sessions of {limit} allowed are online"
-    if mode is SimultaneousMode.REJECT_NEW:
-        question.told.append(("simultaneous-denied", told))
-        return Deny.TOO_MANY_SESSIONS
-    question.told.append((_EVENT_OF[mode], told))
-    return None
+    if mode in ONLY_TOLD:
+        question.told.append((ONLY_TOLD[mode], told))
+        return None
+    if mode is SimultaneousMode.KICK_OLD:
+        subscriber = question.subscriber
+        if not question.books.reservations.kicks_too_often(subscriber.tenant, subscriber.id, question.at):
+            return None  # it is told of when the new session begins and an old one must go
+        told += ", and kicked too often"
+        question.note("simultaneous-use", told)
+    question.told.append(("simultaneous-denied", told))
+    return Deny.TOO_MANY_SESSIONS
 
 
 _BY_MODE = {
@@ -162,13 +168,14 @@ _BY_BOUND = {
     Bound.VLAN: Deny.VLAN_MISMATCH,
     Bound.PORT: Deny.PORT_MISMATCH,
 }
-_EVENT_OF = {
-    SimultaneousMode.KICK_OLD: "simultaneous-kicked",
+ONLY_TOLD = {
     SimultaneousMode.REPORT: "simultaneous-reported",
     SimultaneousMode.SHADOW: "simultaneous-shadow",
 }
 # What a tenant may treat although nobody has proven to be its subscriber.
 UNPROVEN = frozenset({Deny.UNKNOWN_USER, Deny.WRONG_PASSWORD, Deny.MAC_MISMATCH})
+# What is not asked of a live session, or cannot be where its accounting does not show it.
+_KEPT = UNPROVEN | {Deny.TOO_MANY_SESSIONS, *_BY_BOUND.values()}
 _SEVERITY = {Act.REJECT: 0, Act.CAPTIVE: 1, Act.PLAN: 2, Act.RATE: 3, Act.NOTIFY: 4}
 
 
@@ -215,7 +222,34 @@ def decide(question: Question) -> Standing:
         if reason is not None:
             question.refused_by = check
             return treated(question, reason)
-    return _permitted(question)
+    reason = _kept(question)
+    return _permitted(question) if reason is None else treated(question, reason)
+
+
+def _kept(question: Question) -> Deny | None:
+    """Return why a live session was let in as less than its plan, where that cannot be asked of it any more.
+
+    Only a login shows its password, and how many were there before it; some NASes say only then where it is
+    attached. Who was one too many stays that until no more of its subscriber are online than allowed.
+    """
+    session = question.session
+    if session is None or session.applied_reason not in _KEPT:
+        return None
+    reason = Deny(session.applied_reason)
+    if reason is Deny.TOO_MANY_SESSIONS:
+        limit = question.subscriber.simultaneous_use or question.rules.simultaneous_use
+        if limit is None or question.rules.simultaneous_mode in ONLY_TOLD:
+            return None
+        live = question.books.sessions.live.of_subscriber(session.tenant, session.subscriber)
+        return reason if len(live) > limit else None
+    shown = question.attachment
+    seen = {
+        Deny.MAC_MISMATCH: shown.mac,
+        Deny.CIRCUIT_MISMATCH: shown.circuit or shown.remote,
+        Deny.VLAN_MISMATCH: shown.vlan,
+        Deny.PORT_MISMATCH: shown.port,
+    }.get(reason)
+    return reason if seen is None else None
 
 
 def _permitted(question: Question) -> Standing:

@@ -8,21 +8,39 @@ moment cannot both get the last place.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from daemon.aaa.attachment import Attachment, same_equipment
 from daemon.aaa.prepared import Prepared
-from daemon.replica.records import Subscriber
+from daemon.replica.records import Nas, Subscriber
+from daemon.replica.rules import SimultaneousMode
+from radius.codes import Attr
+from radius.packet import Packet
 
 _MOST = 100_000
+_TREATED_MOST = 10_000
+KICKS_MOST = 3
+"""How many sessions of a subscriber are kicked for its newer ones within `KICKS_S`; then the newer is refused."""
+KICKS_S = 600.0
+
+Caller = tuple[str, str, str, bytes]
+"""Who calls, where no Class tells: tenant, NAS, user name and Calling-Station-Id as it is."""
+
+
+def caller_of(nas: Nas, packet: Packet) -> Caller:
+    """Return who calls, as a request of that NAS says it."""
+    station = packet.find(Attr.CALLING_STATION_ID) or b""
+    return nas.tenant, nas.id, packet.find_text(Attr.USER_NAME) or "", station
 
 
 class Permit:
-    """One Access-Accept. `attachment` is known only where it is a reservation."""
+    """One Access-Accept. `attachment` is known where a check has looked at it, as for every reservation."""
 
     __slots__ = (
         "at",
         "attachment",
-        "kick_old",
         "limit",
+        "mode",
         "nas",
         "prepared",
         "reason",
@@ -41,19 +59,26 @@ class Permit:
         self.nas = nas
         self.attachment: Attachment | None = None
         self.limit: int | None = None  # of sessions at the same time, looked at again when this one begins
-        self.kick_old = False  # what is one too many then is the oldest of other equipment
+        self.mode = SimultaneousMode.REJECT_NEW  # what becomes of those that are too many then
+
+    @property
+    def stranger(self) -> bool:
+        """Whether this let somebody in who has not proven to be a subscriber."""
+        return not self.subscriber.id
 
 
 class Reservations:
     """The permits of late. `hold_s` is how long one counts without a Start."""
 
-    __slots__ = ("_held", "_old", "hold_s", "young")
+    __slots__ = ("_held", "_kicks", "_old", "_treated", "hold_s", "young")
 
     def __init__(self, hold_s: float) -> None:
         self.hold_s = hold_s
         self.young: dict[int, Permit] = {}
         self._old: dict[int, Permit] = {}
         self._held: dict[tuple[str, str], list[Permit]] = {}
+        self._kicks: dict[tuple[str, str], list[float]] = {}
+        self._treated: OrderedDict[Caller, Permit] = OrderedDict()
 
     def turn(self) -> None:
         """Forget the oldest; to be called once in each batch."""
@@ -91,6 +116,40 @@ class Reservations:
             self._held[key] = permits
         else:
             self._held.pop(key, None)
+
+    def remember(self, caller: Caller, permit: Permit) -> None:
+        """Remember what a caller was let in as, less than a plan: its Start may come without our Class."""
+        self._treated[caller] = permit
+        self._treated.move_to_end(caller)
+        if len(self._treated) > _TREATED_MOST:
+            self._treated.popitem(last=False)
+
+    def forget(self, caller: Caller) -> None:
+        """The same caller was let in to its plan meanwhile."""
+        self._treated.pop(caller, None)
+
+    def recall(self, caller: Caller, at: float) -> Permit | None:
+        """Return the permit of a caller that was let in as less than its plan, for as long as its Start may come."""
+        permit = self._treated.get(caller)
+        return permit if permit is not None and abs(at - permit.at) < self.hold_s else None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anybody is remembered."""
+        return bool(self._treated)
+
+    def kicked(self, tenant: str, subscriber: str, at: float) -> None:
+        """Note that a session of a subscriber has to end for a newer one of it."""
+        self._kicks[tenant, subscriber] = [*self._kicks_of(tenant, subscriber, at), at]
+        if len(self._kicks) > _MOST:
+            self._kicks.pop(next(iter(self._kicks)))
+
+    def kicks_too_often(self, tenant: str, subscriber: str, at: float) -> bool:
+        """Tell whether equipment of a subscriber keeps throwing out each other."""
+        return len(self._kicks_of(tenant, subscriber, at)) >= KICKS_MOST
+
+    def _kicks_of(self, tenant: str, subscriber: str, at: float) -> list[float]:
+        return [each for each in self._kicks.get((tenant, subscriber), ()) if abs(at - each) < KICKS_S]
 
     def all_held(self, at: float) -> list[Permit]:
         """Return every reservation that counts now, for a listing."""

@@ -36,12 +36,15 @@ class Closed(StrEnum):
     GHOST = "ghost"  # interims were missed, though its NAS was heard of
     NOT_ON_NAS = "not-on-nas"  # the NAS said that it knows no such session
     TAKEN_OVER = "taken-over"  # the same equipment connected again
+    NAS_REMOVED = "nas-removed"  # its NAS is not in the data any more, and nothing was heard of it
     STOP = "stop"
 
 
 _SLOWEST_S = 3600.0
+_OUTLIVED_S = 60.0  # after a reboot: the clocks of NASes and delay times are not better than that
 _STOP = int(AcctStatus.STOP)
-CONCLUDED = frozenset({Closed.GHOST, Closed.NOT_ON_NAS, Closed.TAKEN_OVER})
+_INTERIM = int(AcctStatus.INTERIM_UPDATE)
+CONCLUDED = frozenset({Closed.GHOST, Closed.NOT_ON_NAS, Closed.TAKEN_OVER, Closed.NAS_REMOVED})
 
 
 TRACKED = (
@@ -57,6 +60,11 @@ TRACKED = (
     int(Attr.ACCT_MULTI_SESSION_ID),
 )
 """Attributes whose latest value a session keeps, raw."""
+
+
+Line = tuple[bytes | None, bytes | None]
+"""Circuit id and remote id, each None where it is not known."""
+NO_LINE: Line = (None, None)
 
 
 class Report(NamedTuple):
@@ -109,12 +117,15 @@ class Session:
         "interim_s",
         "ipv6_octets",
         "key",
+        "line",
+        "moved",
         "nas",
         "reopened_from",
         "session_time_s",
         "source",
         "start_seen",
         "started_at",
+        "stranger",
         "subscriber",
         "suspect_since",
         "tenant",
@@ -147,6 +158,9 @@ class Session:
         self.ipv6_octets = (0, 0)
         self.applied: Grant | None = None  # what the NAS was last told, None where that is not known
         self.applied_reason = ""  # why that was less than the plan
+        self.line: Line = NO_LINE  # as its login has shown it; accounting says nothing of it
+        self.moved = False  # it began at another NAS entry or box name than it is of now
+        self.stranger = False  # let in without proof: of nobody, whatever its user name
         self.interim_s = 0.0  # how far apart its reports come, smoothed; 0 before the second
         self.suspect_since: float | None = None
         self.source = b""  # where its packets come from, 4 or 16 octets
@@ -196,13 +210,25 @@ class Session:
             changed = True
         if stop:
             return self._close(report.at, Closed.STOP, report.terminate_cause) or changed
-        if self.closed_at is not None and self.closed_by in CONCLUDED and report.at > self.closed_at:
+        if self.closed_at is not None and self._disproves(report, self.closed_at):
             self.closed_at = None
             self.reopened_from = self.closed_by
             self.closed_by = Closed.NOT
             self.terminate_cause = None
             return True
         return changed
+
+    def _disproves(self, report: Report, closed_at: float) -> bool:
+        """Tell whether a report shows that we were wrong to close this session.
+
+        Some NASes say Accounting-On when their settings are changed, and drop nobody. An interim well after that
+        proves it, where the session that it tells of had begun before.
+        """
+        if self.closed_by is not Closed.NAS_REBOOT:
+            return self.closed_by in CONCLUDED and report.at > closed_at
+        began = report.began_at
+        outlived = report.status == _INTERIM and report.at > closed_at + _OUTLIVED_S
+        return outlived and began is not None and began < closed_at
 
     def _fold_times(self, report: Report, start: bool) -> bool:
         changed = False
@@ -227,7 +253,7 @@ class Session:
         self.heard_at = max(self.heard_at, report.heard_at)
         if report.class_octets is not None and self.class_octets is None:
             self.class_octets = report.class_octets
-        if report.subscriber and not self.subscriber:
+        if report.subscriber and not self.subscriber and not self.stranger:
             self.subscriber = report.subscriber
         return changed
 
@@ -259,6 +285,12 @@ class Session:
                 if value is not None and times[i] < self._latest_at:
                     times[i] = self._latest_at
         return times
+
+    def move(self, report: Report) -> None:
+        """Take the place that a report comes from: its NAS entry was renamed, or the box has two."""
+        self.key, self.nas, self.box = report.key, report.nas, report.box
+        self.source = b""  # packets come from elsewhere perhaps
+        self.moved = True
 
     def close_by_reboot(self, at: float) -> bool:
         """Close because the NAS said that it started or stopped accounting at `at`; False if already closed."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.aaa.counters import Counters, Sample, Totals
 from daemon.aaa.grant_codec import from_json, to_json
-from daemon.aaa.session import TRACKED, Closed, Report, Session
+from daemon.aaa.session import NO_LINE, TRACKED, Closed, Report, Session
 from daemon.aaa.sessions import place
 from daemon.store.session_rows import SessionRow
 from radius.codes import Attr
@@ -34,6 +34,7 @@ def to_row(session: Session) -> SessionRow:
         "source": session.source.hex(),
         "applied": None if session.applied is None else to_json(session.applied),
         "applied_reason": session.applied_reason,
+        **_seldom(session),
         "counted": session.counted,
         "counted_at": session.counted_at,
         "count_gap": session.count_gap,
@@ -62,9 +63,24 @@ def to_row(session: Session) -> SessionRow:
     )
 
 
+def _seldom(session: Session) -> dict[str, Any]:
+    """Return what few sessions have. The columns of a row's place stay what they were when it was made."""
+    found: dict[str, Any] = {}
+    if session.line != NO_LINE:
+        found["line"] = [None if value is None else value.hex() for value in session.line]
+    if session.stranger:
+        found["stranger"] = True
+    if session.moved:
+        found["place"] = session.nas, session.box.hex()
+    return found
+
+
 def from_row(row: SessionRow) -> Session:
     """Return the session in a row."""
     detail: dict[str, Any] = json.loads(row.detail)
+    moved = detail.get("place")
+    if moved is not None:
+        row = row._replace(nas=moved[0], box=bytes.fromhex(moved[1]))
     session = Session(_empty_report(row, detail["subscriber"]), row.uid)
     session.class_octets = None if detail["class"] is None else bytes.fromhex(detail["class"])
     session.started_at = row.started_at
@@ -81,6 +97,13 @@ def from_row(row: SessionRow) -> Session:
     applied = detail.get("applied")
     session.applied = None if applied is None else from_json(applied)
     session.applied_reason = detail.get("applied_reason", "")
+    circuit, remote = detail.get("line", NO_LINE)
+    session.line = (
+        None if circuit is None else bytes.fromhex(circuit),
+        None if remote is None else bytes.fromhex(remote),
+    )
+    session.stranger = detail.get("stranger", False)
+    session.moved = moved is not None
     upload, download, seconds = detail.get("counted", (0, 0, 0))
     session.counted = upload, download, seconds
     session.counted_at = detail.get("counted_at", 0.0)

@@ -2,24 +2,23 @@
 
 A report finds its session by place (NAS and box) and Acct-Session-Id, and among several of that name by our
 Class token, else by the user and the start that the report computes back to: an id used again after a reboot
-is a new session, a late packet of the old one finds the old one.
+is a new session, a late packet of the old one finds the old one. A session whose NAS entry is renamed, or whose
+box has two, goes where its latest report comes from.
 """
 
 from __future__ import annotations
 
 from asyncio import Future, get_running_loop
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from daemon.aaa import token
 from daemon.aaa.live import Live
 from daemon.aaa.session import Closed, Report, Session, State
+from daemon.aaa.session_match import closest, elsewhere
 from radius.codes import AcctStatus
-
-SAME_START_S = 60.0
-"""How far apart two computed starts of one session may lie; NAS clocks and delay times are whole seconds."""
 
 _START = int(AcctStatus.START)
 _STOP = int(AcctStatus.STOP)
@@ -67,7 +66,7 @@ class SessionTable:
         self._counts: dict[tuple[str, str, State], int] = {}
         self._reboots = _Reboots()
         self._closed_order: deque[tuple[float, Session]] = deque()  # with when it was last heard of
-        self._closings: dict[int, list[Future[None]]] = {}
+        self._closings: dict[int, Future[None]] = {}
         self._reportings: dict[int, list[Future[bytes]]] = {}
         self.live = Live()
         self.dirty: set[Session] = set()
@@ -135,17 +134,20 @@ class SessionTable:
 
     def find(self, report: Report) -> Session | None:
         """Return the session that a report is about, None when it is about a new one."""
-        candidates = self._by_key.get(report.key)
-        if candidates is None:
-            moved = self._by_token.get(report.uid) if report.uid is not None else None
-            if moved is None or moved.tenant != report.tenant:
-                return None
-            return moved if moved.acct_session_id == report.acct_session_id else None
+        candidates = self._by_key.get(report.key, ())
         if report.uid is not None:
             for session in candidates:
                 if session.class_octets == report.class_octets:
                     return session
-        return _closest(candidates, report)
+            moved = self._by_token.get(report.uid)
+            named = (report.tenant, report.acct_session_id)
+            if moved is not None and (moved.tenant, moved.acct_session_id) == named:
+                return moved
+        found = closest(candidates, report) if candidates else None
+        if found is None:
+            live = self.live.of_acct_session_id(report.tenant, report.acct_session_id)
+            found = elsewhere(live, report) if live else None
+        return found
 
     def apply(self, report: Report) -> tuple[Effect, Session]:
         """Fold one report into its session, which is made where there is none."""
@@ -166,6 +168,8 @@ class SessionTable:
 
     def _update(self, session: Session, report: Report) -> Effect:
         """Fold a report into a session that is there already."""
+        if session.key != report.key and report.at >= session.updated_at:
+            self._move(session, report)
         state, address, subscriber = session.state, session.ipv4_octets, session.subscriber
         moved = state is not State.CLOSED and (
             (report.tracked[0] is not None and report.tracked[0] != address)
@@ -188,6 +192,32 @@ class SessionTable:
             self._closed(session)
             return Effect.CLOSED
         return Effect.UPDATED if changed else Effect.REPEATED
+
+    def _move(self, session: Session, report: Report) -> None:
+        """Let a session go on at the place that a report comes from."""
+        state = session.state
+        self._leave_key(session)
+        self._leave_place(session)
+        self._count(session.tenant, session.nas, state, -1)
+        session.move(report)
+        self._by_key.setdefault(session.key, []).append(session)
+        if state is not State.CLOSED:
+            self._by_place.setdefault(place(session.tenant, session.nas, session.box), set()).add(session)
+        self._count(session.tenant, session.nas, state, 1)
+
+    def _leave_key(self, session: Session) -> None:
+        siblings = self._by_key[session.key]
+        siblings.remove(session)
+        if not siblings:
+            del self._by_key[session.key]
+
+    def _leave_place(self, session: Session) -> None:
+        key = place(session.tenant, session.nas, session.box)
+        sessions = self._by_place.get(key)
+        if sessions is not None:
+            sessions.discard(session)
+            if not sessions:
+                del self._by_place[key]
 
     def suspect(self, session: Session, at: float) -> None:
         """Note that a live session has not been heard of when it should have been."""
@@ -215,19 +245,29 @@ class SessionTable:
             self._count(session.tenant, session.nas, State.ACTIVE, 1)
 
     def closing(self, uid: int) -> Future[None]:
-        """Return a future that is done when the session with that number is closed, or is not known."""
-        future: Future[None] = get_running_loop().create_future()
+        """Return a future that is done when the session with that number is closed, or is not known.
+
+        All who ask share it: nobody cancels it, and whoever stops waiting takes its callback away.
+        """
         session = self._by_uid.get(uid)
-        if session is None or session.closed_at is not None:
-            future.set_result(None)
-        else:
-            self._closings.setdefault(uid, []).append(future)
+        lives = session is not None and session.closed_at is None
+        future = self._closings.get(uid) if lives else None
+        if future is None:
+            future = get_running_loop().create_future()
+            if lives:
+                self._closings[uid] = future
+            else:
+                future.set_result(None)
         return future
 
     def reporting(self, uid: int) -> Future[bytes]:
-        """Return a future that gets the octets of the next accounting packet of that session."""
+        """Return a future that gets the octets of the next accounting packet of that session.
+
+        It belongs to the caller, who cancels it when it is not wanted any more.
+        """
         future: Future[bytes] = get_running_loop().create_future()
-        self._reportings.setdefault(uid, []).append(future)
+        waiting = [each for each in self._reportings.get(uid, ()) if not each.done()]
+        self._reportings[uid] = [*waiting, future]
         return future
 
     def reported(self, session: Session, octets: bytes) -> None:
@@ -252,16 +292,13 @@ class SessionTable:
             self._closed(session)  # it is not suspect: it has just reported
 
     def _closed(self, session: Session) -> None:
-        key = place(session.tenant, session.nas, session.box)
-        sessions = self._by_place.get(key)
-        if sessions is not None:
-            sessions.discard(session)
-            if not sessions:
-                del self._by_place[key]
+        self._leave_place(session)
         self.live.remove(session)
-        for future in self._closings.pop(session.uid, ()):
-            if not future.done():
-                future.set_result(None)
+        future = self._closings.pop(session.uid, None)
+        if future is not None and not future.done():
+            future.set_result(None)
+        if session.uid in self._reportings:  # the packet that closed it is told of first
+            get_running_loop().call_soon(self._reportings.pop, session.uid, None)
         self._closed_order.append((session.heard_at, session))
         self._count(session.tenant, session.nas, State.ACTIVE, -1)
         self._count(session.tenant, session.nas, State.CLOSED, 1)
@@ -333,10 +370,7 @@ class SessionTable:
             uid = token.read(session.class_octets)
             if uid is not None and self._by_token.get(uid) is session:
                 del self._by_token[uid]
-            siblings = self._by_key[session.key]
-            siblings.remove(session)
-            if not siblings:
-                del self._by_key[session.key]
+            self._leave_key(session)
             self._count(session.tenant, session.nas, State.CLOSED, -1)
         return forgotten
 
@@ -344,26 +378,3 @@ class SessionTable:
 def place(tenant: str, nas: str, box: bytes) -> bytes:
     """Return the key of one box behind one NAS entry."""
     return f"{tenant}\0{nas}\0".encode() + box
-
-
-def _closest(candidates: Iterable[Session], report: Report) -> Session | None:
-    """Return the candidate of the same user whose start fits the report best, None when none fits.
-
-    An interim or stop whose clock does not agree still belongs to a session that overlaps it in time.
-    """
-    began = report.at if report.began_at is None else report.began_at
-    best: Session | None = None
-    best_apart = SAME_START_S
-    overlapping: Session | None = None
-    for session in candidates:
-        if session.username != report.username:
-            continue
-        apart = abs(session.started_at - began)
-        if apart <= best_apart:
-            best, best_apart = session, apart
-        overlaps = report.began_at is None or began <= session.updated_at
-        if overlaps and (overlapping is None or session.started_at > overlapping.started_at):
-            overlapping = session
-    if best is not None or report.status == _START:
-        return best
-    return overlapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from daemon.aaa.attachment import Attachment, same_equipment
+from daemon.aaa.attachment import Attachment, own_of, same_equipment
 from daemon.aaa.attachment import of_packet as attachment_of_packet
 from daemon.aaa.attachment import of_session as attachment_of_session
 from daemon.aaa.bindings import Bindings
@@ -16,7 +16,16 @@ from daemon.aaa.sessions import SessionTable
 from daemon.aaa.usage import UsageBook
 from daemon.replica.index import TenantIndex
 from daemon.replica.records import Nas, Plan, Subscriber
-from daemon.replica.rules import GARDEN, NO_RULES, REJECTED, Act, Allowance, Bound, Treatment
+from daemon.replica.rules import (
+    GARDEN,
+    NO_RULES,
+    REJECTED,
+    Act,
+    Allowance,
+    Bound,
+    SimultaneousMode,
+    Treatment,
+)
 from radius.grant import Rate
 from radius.packet import Packet
 
@@ -64,8 +73,8 @@ class Question:
         "at",
         "books",
         "counted",
-        "kick_old",
         "limit",
+        "mode",
         "nas",
         "noted",
         "over",
@@ -105,7 +114,7 @@ class Question:
         self.treatment: Treatment | None = None  # of the reason, where the check itself says it
         self.refused_by: object = None  # the check that did, for the explanation
         self.limit: int | None = None  # of sessions at the same time; with one a permit is a reservation
-        self.kick_old = False
+        self.mode = SimultaneousMode.REJECT_NEW
         self.volume_octets: int | None = None
         self._ends_at: float | None = None
         self._packet = packet
@@ -121,6 +130,16 @@ class Question:
     def logging_in(self) -> bool:
         """Whether this is about a login and not about a session that there is."""
         return self._session is None
+
+    @property
+    def session(self) -> Session | None:
+        """The live session that this is about, None for a login and a dry run."""
+        return self._session
+
+    @property
+    def attachment_seen(self) -> Attachment | None:
+        """The attachment where a check has looked at it, which takes time."""
+        return self._attachment
 
     @property
     def attachment(self) -> Attachment:
@@ -158,7 +177,7 @@ class Question:
         live = self.books.sessions.live.of_subscriber(tenant, name)
         shown = [attachment_of_session(each) for each in live if each.state is State.ACTIVE]
         held = [each.attachment for each in self.books.reservations.held(tenant, name, self.at)]
-        return [each is not None and same_equipment(mine, each) for each in (*shown, *held)]
+        return own_of(mine, shown) + [each is not None and same_equipment(mine, each) for each in held]
 
     def note(self, check: str, text: str) -> None:
         """Keep what a check has seen, for the explanation."""

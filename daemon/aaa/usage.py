@@ -2,7 +2,8 @@
 
 A session carries what of it was counted already; `UsageBook.count` adds the difference, so that counting twice,
 late or after corrections gives the same sums. The difference is spread evenly over the time since the last
-count, and each window takes the part that lies in it. Windows only move forward, and never past our own clock.
+count, and each window takes the part that lies in it. Windows only move forward, and never past our own clock,
+which is not believed at once when it leaps (`aaa.steady_clock`).
 
 Crash safety. A usage row and the `counted` of the sessions in it are two halves of one fact. `take` hands out
 both halves whole: the rows, and every session whose row belongs into the same transaction, also those that were
@@ -25,7 +26,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from daemon.aaa.session import Closed, Session
-from daemon.aaa.windows import PLACE, WINDOWS, Four, frame_of, start_of
+from daemon.aaa.steady_clock import SteadyClock
+from daemon.aaa.windows import PLACE, WINDOWS, Four, frame_of, moved, over
 from daemon.replica.rules import Allowance, Direction, Measure, Rules, Window
 from daemon.store.usage_rows import UsageRow
 
@@ -35,6 +37,8 @@ CLOCK = "clock"  # the window that was counted lies in the future
 
 Key = tuple[str, str]  # tenant, subscriber
 _Gaps = tuple[str, str, str, str]
+_More = tuple[int, int, int]  # upload octets, download octets, seconds
+_Day = tuple[float, ZoneInfo, int | None]  # a moment of it, and what tells the windows that hold it
 
 _VERSION = 1
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
@@ -98,23 +102,21 @@ class Usage:
         """What was used since this subscriber was first online here."""
         return self.tally(Window.TOTAL)
 
-    def advance(self, starts: Four) -> bool:
-        """Begin the windows anew that start later than those held; True when the day is one of them."""
+    def advance(self, at: float, zone: ZoneInfo, month_day: int | None) -> bool:
+        """Begin the windows anew that are over at epoch second `at`; True when the day is one of them."""
         held = self.starts
-        if starts is held:
+        starts = self.starts = moved(held, at, zone, month_day)
+        if starts is held or starts == held:
             return False
         gaps = list(self._gaps)
         for place, start in enumerate(starts):
             if start > held[place]:
                 self._numbers[place * _WIDTH : (place + 1) * _WIDTH] = _EMPTY[:_WIDTH]
                 gaps[place] = ""
-        day, week, month, total = map(max, starts, held)
-        latest = day, week, month, total
-        self.starts = starts if latest == starts else latest
         self._gaps = _gaps(gaps)
         return starts[_DAY] > held[_DAY]
 
-    def add(self, more: tuple[int, int, int], since: float, until: float) -> None:
+    def add(self, more: _More, since: float, until: float) -> None:
         """Add upload octets, download octets and seconds that came about from `since` to `until`; may be negative."""
         numbers = self._numbers
         place = 0
@@ -197,6 +199,7 @@ class UsageBook:
         self.dirty: dict[Key, tuple[Session, ...]] = {}
         self.late_octets = 0
         self._usages: dict[Key, Usage] = {}
+        self._clock = SteadyClock()
 
     def __len__(self) -> int:
         return len(self._usages)
@@ -219,11 +222,16 @@ class UsageBook:
             self._usages[intern(row.tenant), row.subscriber] = usage
         return unreadable
 
-    def count(self, session: Session, zone: ZoneInfo, month_day: int, at: float) -> None:
-        """Add what a session has used and was not counted yet; `at` is our clock's epoch second.
+    def count(
+        self, session: Session, zone: ZoneInfo, month_day: int | None, at: float, now: float | None = None
+    ) -> None:
+        """Add what a session has used and was not counted yet; `at` is our clock's epoch second, `now` monotonic.
 
-        Does nothing for a session of nobody; all of it is counted once its subscriber is known.
+        Does nothing for a session of nobody; all of it is counted once its subscriber is known. Without `now`
+        the clock is believed; without a `month_day`, as without a plan, the month goes on from the day it began.
         """
+        if now is not None:
+            at = self._clock.read(at, now)
         if not session.subscriber:
             return
         totals, before = session.counters.totals, session.counted
@@ -236,7 +244,7 @@ class UsageBook:
         if lost or any(more) or session.count_gap == LOST_STOP:
             first = not session.counted_at
             end = max(until, min(session.closed_at or 0.0, latest)) if lost else until
-            usage = self._add(session, more, since, until, frame_of(end, zone, month_day).starts)
+            usage = self._add(session, more, since, until, (end, zone, month_day))
             if first and not session.start_seen and (more[0] or more[1]):
                 _mark_estimate(usage, session, since, until)
             if session.count_gap == LOST_STOP:  # a conclusion that was wrong is taken back, another is moved
@@ -249,18 +257,16 @@ class UsageBook:
         session.counted = counted
         session.counted_at = until
 
-    def _add(
-        self, session: Session, more: tuple[int, int, int], since: float, until: float, starts: Four
-    ) -> Usage:
-        """Add what came about from `since` to `until` to the usage, moved on to the windows with those starts."""
+    def _add(self, session: Session, more: _More, since: float, until: float, day: _Day) -> Usage:
+        """Add what came about from `since` to `until` to the usage, moved on to the windows that hold `day`."""
         key = session.tenant, session.subscriber
         counted = self.dirty.get(key, ())
         if session not in counted:
             self.dirty[key] = (*counted, session)
         usage = self._usages.get(key)
         if usage is None:
-            usage = self._usages[key] = Usage(starts)
-        elif not usage.advance(starts) and since < usage.starts[_DAY]:
+            usage = self._usages[key] = Usage(frame_of(day[0], day[1], day[2] or 1).starts)
+        elif not usage.advance(*day) and since < usage.starts[_DAY]:
             share = 1.0 if until <= usage.starts[_DAY] else (usage.starts[_DAY] - since) / (until - since)
             self.late_octets += int(max(more[0] + more[1], 0) * share)
         usage.add(more, since, until)
@@ -272,9 +278,8 @@ class UsageBook:
     ) -> None:
         """Say that what a subscriber used at epoch second `at` may not have been counted, and why."""
         key = tenant, subscriber
-        starts = frame_of(at, zone, month_day).starts
-        usage = self._usages.setdefault(key, Usage(starts))
-        usage.advance(starts)
+        usage = self._usages.setdefault(key, Usage(frame_of(at, zone, month_day).starts))
+        usage.advance(at, zone, month_day)
         usage.mark_gap(reason, [place for place, start in enumerate(usage.starts) if start <= at])
         usage.updated_at = max(usage.updated_at, at)
         self.dirty.setdefault(key, ())
@@ -335,11 +340,6 @@ class Used(NamedTuple):
     amount: int
     gap: str
 
-    @property
-    def complete(self) -> bool:
-        """Whether everything was counted."""
-        return not self.gap
-
 
 class Balance(NamedTuple):
     """How a subscriber stands with an allowance; `most` has the subscriber's bonus in it."""
@@ -355,19 +355,19 @@ class Balance(NamedTuple):
 
     @property
     def acts(self) -> bool:
-        """Whether it is used up, and surely so or told to act on gaps as well."""
-        return self.used.amount >= self.most and (self.used.complete or self.allowance.on_gap)
+        """Whether it is used up, and surely so, as the more was used where a Stop is lost, or told to act on gaps."""
+        return self.used.amount >= self.most and (self.used.gap in ("", LOST_STOP) or self.allowance.on_gap)
 
 
 def used(usage: Usage | None, allowance: Allowance, at: float, zone: ZoneInfo, month_day: int) -> Used:
     """Return how much of an allowance is used in the window that holds epoch second `at`.
 
-    A window that moved to another day or zone counts from where it began under the old rule.
+    A window that moved to another day or zone counts from where it began under the old rule, a month to its end.
     """
     if usage is None:
         return Used(0, "")
     tally = usage.tally(allowance.window)
-    if tally.start < start_of(allowance.window, at, zone, month_day):
+    if over(allowance.window, tally.start, at, zone, month_day):
         return Used(0, "")
     if tally.start > at:
         return Used(0, CLOCK)

@@ -1,7 +1,7 @@
 """Windows over which allowances count: the day, the week from Monday, the month from the plan's day, all time.
 
 They begin at midnight of the tenant's own clock, or when the clock jumps over it. A month without the plan's
-day begins its window on its last day.
+day begins its window on its last day. A month that has begun runs to its end though the plan's day changes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ PLACE = {window: place for place, window in enumerate(WINDOWS)}
 """Where a window stands in `WINDOWS`, in `Frame.starts` and in `Frame.ends`."""
 
 Four = tuple[float, float, float, float]
+
+_HALF_DAY_S = 43_200.0
+_MONTH = PLACE[Window.MONTH]
 
 
 class Frame(NamedTuple):
@@ -43,6 +46,38 @@ def start_of(window: Window, at: float, zone: ZoneInfo, month_day: int) -> float
 def end_of(window: Window, at: float, zone: ZoneInfo, month_day: int) -> float:
     """Return when the window that holds epoch second `at` ends and the next starts; infinity for all time."""
     return _frame(day_of(at, zone), zone, month_day).ends[PLACE[window]]
+
+
+def over(window: Window, start: float, at: float, zone: ZoneInfo, month_day: int) -> bool:
+    """Tell whether a window that began at epoch second `start` is over at `at`."""
+    if start_of(window, at, zone, month_day) <= start:
+        return False
+    if window is not Window.MONTH or start_of(window, start, zone, month_day) == start:
+        return True
+    return at >= _month_after(start, zone)
+
+
+def moved(held: Four, at: float, zone: ZoneInfo, month_day: int | None) -> Four:
+    """Return when the windows begin that are held since `held`, at epoch second `at`; they only move forward.
+
+    None for `month_day` is a day that is not known just now: the month is then the one after that held.
+    """
+    if month_day is None:
+        month_day = date.fromordinal(day_of(held[_MONTH] + _HALF_DAY_S, zone)).day
+    starts = frame_of(at, zone, month_day).starts
+    if starts is held:
+        return held
+    day, week, month, total = map(max, starts, held)
+    if not over(Window.MONTH, held[_MONTH], at, zone, month_day):
+        month = held[_MONTH]
+    latest = day, week, month, total
+    return starts if latest == starts else held if latest == held else latest
+
+
+def _month_after(start: float, zone: ZoneInfo) -> float:
+    """Return when a month ends that began at the midnight next to `start`, if not in this zone in another."""
+    begin = date.fromordinal(day_of(start + _HALF_DAY_S, zone))
+    return moment(_month(begin, begin.day)[1], 0, zone)
 
 
 @lru_cache(maxsize=4096)

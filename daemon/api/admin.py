@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 
 from daemon.aaa import explain
 from daemon.aaa.session import State
@@ -15,6 +15,7 @@ from daemon.api import views
 from daemon.api.coa import add_coa
 from daemon.api.events import add_events
 from daemon.api.listing import page, sliced
+from daemon.api.lookup import find_subscriber, of_one_tenant, tenants
 from daemon.api.models import (
     CandidateView,
     DecisionView,
@@ -29,8 +30,8 @@ from daemon.api.plans import add_plans
 from daemon.api.services import Services
 from daemon.api.sessions import add_sessions
 from daemon.api.staff import add_staff
-from daemon.api.usage import add_usage, find_subscriber
-from daemon.replica.records import Subscriber
+from daemon.api.usage import add_usage
+from daemon.replica.records import AccessMode, Subscriber
 from daemon.sync.load import LoadRequest
 from radius.line import canonical_mac
 
@@ -103,14 +104,13 @@ def _add_subscribers(router: APIRouter, services: Services) -> None:
     async def subscribers(
         search: str | None = None,
         plan: str | None = None,
-        access_mode: str | None = None,
+        access_mode: AccessMode | None = None,
+        tenant: str | None = None,
         limit: _Limit = 100,
         offset: _Offset = 0,
     ) -> Page[SubscriberView]:
         live = await online()
-        everybody = [
-            each for tenant in services.index.tenants.values() for each in tenant.subscribers.values()
-        ]
+        everybody = [each for owner in tenants(services, tenant) for each in owner.subscribers.values()]
 
         def wanted(subscriber: Subscriber) -> bool:
             return (
@@ -125,8 +125,8 @@ def _add_subscribers(router: APIRouter, services: Services) -> None:
         return await page(everybody, wanted, view, limit=limit, offset=offset)
 
     @router.get("/subscribers/{name:path}")
-    async def subscriber(name: str) -> SubscriberView:
-        _, found = find_subscriber(services, name)
+    async def subscriber(name: str, tenant: str | None = None) -> SubscriberView:
+        _, found = find_subscriber(services, name, tenant)
         return views.subscriber_view(found, (await online()).get((found.tenant, found.id), 0))
 
 
@@ -135,27 +135,26 @@ def _mentions(subscriber: Subscriber, text: str) -> bool:
 
 
 def _add_nas(router: APIRouter, services: Services) -> None:
-    def all_views() -> list[NasView]:
+    def all_views(tenant: str | None) -> list[NasView]:
+        owners = {each.tenant.id for each in tenants(services, tenant)}
         services.aaa.clients.turn()
         live = services.aaa.sessions.counts()
         out = []
         for nas in services.index.nases():
             client = services.aaa.clients.get(nas.tenant, nas.id)
-            if client is not None:
+            if client is not None and nas.tenant in owners:
                 out.append(views.nas_view(client, live.get((nas.tenant, nas.id, State.ACTIVE), 0)))
         return sorted(out, key=lambda each: (each.tenant, each.id))
 
     @router.get("/nas")
-    async def nas_list(limit: _Limit = 1000, offset: _Offset = 0) -> Page[NasView]:
-        every = all_views()
+    async def nas_list(tenant: str | None = None, limit: _Limit = 1000, offset: _Offset = 0) -> Page[NasView]:
+        every = all_views(tenant)
         return Page(items=every[offset : offset + limit], count=len(every), limit=limit, offset=offset)
 
     @router.get("/nas/{name:path}")
-    async def nas(name: str) -> NasView:
-        for each in all_views():
-            if each.id == name:
-                return each
-        raise HTTPException(404, f"no NAS has the id {name}")
+    async def nas(name: str, tenant: str | None = None) -> NasView:
+        found = [each for each in all_views(tenant) if each.id == name]
+        return of_one_tenant(found, lambda each: each.tenant, name, f"no NAS has the id {name}")[0]
 
     @router.get("/nas-candidates")
     async def candidates() -> Page[CandidateView]:

@@ -12,6 +12,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 from starlette.responses import Response
 
 from config.errors import ConfigInvalid
+from daemon import logs
 from daemon.api.admin import admin_router
 from daemon.api.health import add_health
 from daemon.api.models import Failure
@@ -19,7 +20,8 @@ from daemon.api.services import Services
 from daemon.errors import StoreUnavailable
 from daemon.sync.problems import DataInvalid
 
-_CODES = {404: "not-found", 405: "method-not-allowed", 422: "invalid-request"}
+_CODES = {404: "not-found", 405: "method-not-allowed", 409: "conflict", 422: "invalid-request"}
+_FAULT = "the daemon has failed at this request; its log says how"
 
 
 def health_app(services: Services, version: str) -> FastAPI:
@@ -40,7 +42,8 @@ def admin_app(services: Services, version: str) -> FastAPI:
 
 
 def _add_failures(app: FastAPI) -> None:
-    """Answer every failure in one shape, with the request's id echoed."""
+    """Answer every failure in one shape, with the request's id echoed; a fault is logged once."""
+    log = logs.logger("api")
 
     def answer(request: Request, status: int, failure: Failure) -> JSONResponse:
         named = failure.model_copy(update={"request_id": request.state.request_id})
@@ -49,7 +52,13 @@ def _add_failures(app: FastAPI) -> None:
     @app.middleware("http")
     async def name_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
         request.state.request_id = request.headers.get("X-Request-ID") or secrets.token_hex(8)
-        response = await call_next(request)
+        try:
+            response = await call_next(request)
+        except Exception:  # a fault of ours: told to the log, not to the asker
+            log.exception(
+                "api-fault", method=request.method, path=request.url.path, request=request.state.request_id
+            )
+            response = answer(request, 500, Failure(code="internal-error", message=_FAULT))
         response.headers["X-Request-ID"] = request.state.request_id
         return response
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Query
 
 from daemon.aaa import coa_probe
 from daemon.aaa.coa_client import Target
+from daemon.aaa.coa_job import JobView as Shown
+from daemon.aaa.coa_job import row_view
 from daemon.aaa.coa_probe import Finding
 from daemon.aaa.coa_target import target_of
 from daemon.aaa.coa_wire import identifications
@@ -16,8 +19,10 @@ from daemon.aaa.nas import Client
 from daemon.aaa.session import Session
 from daemon.api.listing import sliced
 from daemon.api.live_models import CoaTestView, JobView
+from daemon.api.lookup import of_one_tenant, tenants
 from daemon.api.models import Page
 from daemon.api.services import Services
+from daemon.store.jobs import Search, count_finished, search_finished
 from radius.authenticator import Key
 from radius.errors import Unencodable
 from radius.grant import Grant
@@ -27,18 +32,28 @@ def add_coa(router: APIRouter, services: Services) -> None:
     """Add the routes under `/coa-jobs` and `/coa-tests`."""
 
     @router.get("/coa-jobs")
-    async def jobs(finished: bool = False) -> Page[JobView]:
-        found = services.aaa.enforcement.engine.jobs(finished=finished)
+    async def jobs(
+        finished: bool = False,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    ) -> Page[JobView]:
+        if finished:
+            shown, count = await _finished(services, limit, offset)
+        else:
+            engine = services.aaa.enforcement.engine
+            shown, count = engine.jobs(limit=limit, offset=offset), engine.job_counts().total()
         items = [
             JobView.model_validate(asdict(each) | {"session": str(each.session)})
-            async for each in sliced(found)
+            async for each in sliced(shown)
         ]
-        return Page(items=items, count=len(items), limit=len(items), offset=0)
+        return Page(items=items, count=count, limit=limit, offset=offset)
 
     @router.post("/coa-tests")
-    async def test(nas: str, session: int | None = None, address: str | None = None) -> CoaTestView:
+    async def test(
+        nas: str, session: int | None = None, address: str | None = None, tenant: str | None = None
+    ) -> CoaTestView:
         services.aaa.clients.turn()
-        client = _client(services, nas)
+        client = _client(services, nas, tenant)
         chosen = _session(services, client, session)
         target = _target(client, chosen, address)
         finding = await _probe(services, client, target, None if session is None else chosen)
@@ -56,12 +71,18 @@ def add_coa(router: APIRouter, services: Services) -> None:
         )
 
 
-def _client(services: Services, name: str) -> Client:
-    for tenant in services.index.tenants:
-        client = services.aaa.clients.get(tenant, name)
-        if client is not None:
-            return client
-    raise HTTPException(404, f"no NAS has the id {name}")
+async def _finished(services: Services, limit: int, offset: int) -> tuple[list[Shown], int]:
+    """Return a page of the finished jobs in the store, those of the time before a restart too; and their number."""
+    search = Search(limit=limit, offset=offset)
+    rows = await search_finished(services.engine, search)
+    at = services.clock.wall()
+    return [row_view(row, at) for row in rows], await count_finished(services.engine, search)
+
+
+def _client(services: Services, name: str, tenant: str | None) -> Client:
+    owners = [each.tenant.id for each in tenants(services, tenant)]
+    found = [each for owner in owners if (each := services.aaa.clients.get(owner, name)) is not None]
+    return of_one_tenant(found, lambda each: each.nas.tenant, name, f"no NAS has the id {name}")[0]
 
 
 def _session(services: Services, client: Client, uid: int | None) -> Session | None:

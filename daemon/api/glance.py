@@ -30,7 +30,7 @@ def of_sessions(aaa: RequestPath) -> OfSessions:
 
 def deviating(aaa: RequestPath) -> int:
     """Return how many live sessions are not what the data want; those that ended since the sweep do not count."""
-    found = map(aaa.sessions.find_uid, aaa.enforcement.reconciler.deviations)
+    found = map(aaa.sessions.find_uid, aaa.enforcement.reconciler.deviating())
     return sum(1 for each in found if each is not None and each.state is not State.CLOSED)
 
 

@@ -111,7 +111,7 @@ def counters(index: Index, aaa: RequestPath, events: Events) -> Families:
 def _deviating(index: Index, aaa: RequestPath) -> Gauges:
     """Return how many sessions deviate by NAS; what ended since the last sweep does not count."""
     counts: dict[tuple[str, ...], float] = {(nas.id,): 0.0 for nas in index.nases()}
-    for uid in aaa.enforcement.reconciler.deviations:
+    for uid in aaa.enforcement.reconciler.deviating():
         session = aaa.sessions.find_uid(uid)
         if session is not None and session.closed_at is None:
             counts[(session.nas,)] = counts.get((session.nas,), 0.0) + 1

@@ -13,6 +13,7 @@ from daemon.aaa.nas import Client
 from daemon.aaa.reasons import Deny
 from daemon.api.candidate import DataChanging, candidate
 from daemon.api.listing import sliced
+from daemon.api.lookup import of_one_tenant, tenants
 from daemon.api.models import Page
 from daemon.api.policy_diff import PolicyDiff
 from daemon.api.policy_models import DiffView, PlanView, RenderingView
@@ -30,32 +31,32 @@ def add_plans(router: APIRouter, services: Services) -> None:
     """Add the routes under `/plans`, `/renderings` and `/policy-diffs`."""
 
     @router.get("/plans")
-    async def plans() -> Page[PlanView]:
+    async def plans(tenant: str | None = None) -> Page[PlanView]:
         counts = await _subscribers(services)
         items = [
-            _plan_view(plan, tenant, counts)
-            for tenant in services.index.tenants.values()
-            for plan in tenant.plans.values()
+            _plan_view(plan, owner, counts)
+            for owner in tenants(services, tenant)
+            for plan in owner.plans.values()
         ]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
     @router.get("/plans/{name:path}")
-    async def plan(name: str) -> PlanView:
-        for tenant in services.index.tenants.values():
-            if name in tenant.plans:
-                return _plan_view(tenant.plans[name], tenant, await _subscribers(services))
-        raise HTTPException(404, f"no plan has the id {name}")
+    async def plan(name: str, tenant: str | None = None) -> PlanView:
+        owners = [each for each in tenants(services, tenant) if name in each.plans]
+        (owner,) = of_one_tenant(owners, lambda each: each.tenant.id, name, f"no plan has the id {name}")
+        return _plan_view(owner.plans[name], owner, await _subscribers(services))
 
     @router.get("/renderings")
     async def rendering(
         plan: str,
         nas: str,
+        tenant: str | None = None,
         subscriber: str | None = None,
         captive: bool = False,
         access: Access = Access.PPP,
         at: float | None = None,
     ) -> RenderingView:
-        return _rendering(services, plan, nas, subscriber, captive=captive, access=access, at=at)
+        return _rendering(services, (tenant, nas, plan), subscriber, captive=captive, access=access, at=at)
 
     @router.post("/policy-diffs")
     async def policy_diff(
@@ -109,8 +110,7 @@ def _unsaid(plan: Plan, nas: Nas) -> list[str]:
 
 def _rendering(
     services: Services,
-    name: str,
-    nas: str,
+    named: tuple[str | None, str, str],
     subscriber: str | None,
     *,
     captive: bool,
@@ -118,7 +118,7 @@ def _rendering(
     at: float | None,
 ) -> RenderingView:
     view = View(services.index, services.aaa.books, services.aaa.replies.defaults)
-    client, plan = _places(view, nas, name)
+    client, plan = _places(services, view, *named)
     who = None if subscriber is None else _subscriber(client.index, subscriber)
     now = services.clock.wall()
     if captive:
@@ -140,15 +140,16 @@ def _rendering(
     )
 
 
-def _places(view: View, nas: str, plan: str) -> tuple[Client, Plan]:
-    """Return a NAS and a plan of its tenant."""
-    found = [client for each in view.index.tenants if (client := view.clients.get(each, nas)) is not None]
+def _places(services: Services, view: View, tenant: str | None, nas: str, plan: str) -> tuple[Client, Plan]:
+    """Return a NAS and a plan of its tenant. Raises HTTPException: 404 without such, 409 where tenants share both."""
+    owners = [each.tenant.id for each in tenants(services, tenant)]
+    found = [client for each in owners if (client := view.clients.get(each, nas)) is not None]
     if not found:
         raise HTTPException(404, f"no NAS has the id {nas}")
-    for client in found:
-        if plan in client.index.plans:
-            return client, client.index.plans[plan]
-    raise HTTPException(404, f"the tenant of {nas} has no plan {plan}")
+    both = [client for client in found if plan in client.index.plans]
+    missing = f"the tenant of {nas} has no plan {plan}"
+    (client,) = of_one_tenant(both, lambda each: each.nas.tenant, f"{nas} and {plan}", missing)
+    return client, client.index.plans[plan]
 
 
 def _subscriber(tenant: TenantIndex, name: str) -> Subscriber:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.aaa.reservations import Permit
@@ -20,10 +22,11 @@ class SessionFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    tenant: str | None = None
     username: str | None = None
     subscriber: str | None = None
     nas: str | None = None
-    address: str | None = None
+    address: IPv4Address | None = None
     state: State | None = None
     deviating: bool = False
     limit: int = Field(100, ge=1, le=10_000)
@@ -32,7 +35,7 @@ class SessionFilter(BaseModel):
 
 async def list_sessions(services: Services, wanted: SessionFilter) -> Page[SessionView]:
     """Return the sessions that fit, the latest first."""
-    deviations = services.aaa.enforcement.reconciler.deviations
+    deviations = services.aaa.enforcement.reconciler.deviating()
     found: list[Session | Permit] = []
     if wanted.state is not State.RESERVED:
         found += services.aaa.sessions.snapshot()
@@ -59,21 +62,23 @@ async def list_sessions(services: Services, wanted: SessionFilter) -> Page[Sessi
 
 def _fits(session: Session, wanted: SessionFilter) -> bool:
     return (
-        (wanted.username is None or session.username == wanted.username)
+        (wanted.tenant is None or session.tenant == wanted.tenant)
+        and (wanted.username is None or session.username == wanted.username)
         and (wanted.subscriber is None or session.subscriber == wanted.subscriber)
         and (wanted.nas is None or session.nas == wanted.nas)
         and (wanted.state is None or session.state is wanted.state)
-        and (wanted.address is None or framed_ip(session) == wanted.address)
+        and (wanted.address is None or framed_ip(session) == str(wanted.address))
     )
 
 
 def _permit_fits(permit: Permit, wanted: SessionFilter) -> bool:
     subscriber, address = permit.subscriber, permit.prepared.grant.ipv4_address
     return (
-        (wanted.username is None or wanted.username in subscriber.usernames)
+        (wanted.tenant is None or subscriber.tenant == wanted.tenant)
+        and (wanted.username is None or wanted.username in subscriber.usernames)
         and (wanted.subscriber is None or subscriber.id == wanted.subscriber)
         and (wanted.nas is None or permit.nas == wanted.nas)
-        and (wanted.address is None or str(address) == wanted.address)
+        and (wanted.address is None or address == wanted.address)
     )
 
 
@@ -85,9 +90,10 @@ async def _closed_earlier(services: Services, wanted: SessionFilter) -> list[Ses
     found: dict[int, Session] = {}
     for name in names:
         search = session_rows.Search(
+            tenant=wanted.tenant,
             username=name,
             nas=wanted.nas,
-            framed_ip_address=wanted.address,
+            framed_ip_address=None if wanted.address is None else str(wanted.address),
             limit=wanted.limit + wanted.offset,
         )
         for row in await session_rows.search_closed(services.engine, search):

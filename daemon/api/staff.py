@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from daemon.aaa import staff_accounting
+from daemon.api.lookup import tenants
 from daemon.api.models import Page
 from daemon.api.policy_models import StaffRecordView, StaffSessionView, StaffView
 from daemon.api.services import Services
@@ -20,13 +21,13 @@ def add_staff(router: APIRouter, services: Services) -> None:
     """Add the routes `/staff`, `/staff-sessions` and `/staff-records`."""
 
     @router.get("/staff")
-    async def staff() -> Page[StaffView]:
+    async def staff(tenant: str | None = None) -> Page[StaffView]:
         now = services.aaa.staff_accounting.sessions.now(services.clock.wall())
         online = Counter((each.tenant, each.staff) for each in now)
         items = [
             _view(each, online[(each.tenant, each.id)])
-            for tenant in services.index.tenants.values()
-            for each in tenant.staff_by_id.values()
+            for owner in tenants(services, tenant)
+            for each in owner.staff_by_id.values()
         ]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 

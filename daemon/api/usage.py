@@ -10,6 +10,7 @@ from daemon.aaa.bindings import Binding
 from daemon.aaa.usage import Balance, Usage, balances
 from daemon.aaa.windows import PLACE, WINDOWS, frame_of
 from daemon.api.listing import sliced
+from daemon.api.lookup import find_subscriber, tenants
 from daemon.api.models import Page
 from daemon.api.policy_models import AllowanceView, BindingView, UsageView, WindowView
 from daemon.api.services import Services
@@ -23,44 +24,35 @@ def add_usage(router: APIRouter, services: Services) -> None:
     """Add the routes under `/subscriber-usages` and `/subscriber-bindings`."""
 
     @router.get("/subscriber-usages/{name:path}")
-    async def usage(name: str) -> UsageView:
-        tenant, subscriber = find_subscriber(services, name)
+    async def usage(name: str, tenant: str | None = None) -> UsageView:
+        owner, subscriber = find_subscriber(services, name, tenant)
         used = services.aaa.books.usage.find(subscriber.tenant, subscriber.id)
-        return _usage_view(tenant, subscriber, used, services.clock.wall())
+        return _usage_view(owner, subscriber, used, services.clock.wall())
 
     @router.get("/subscriber-bindings")
-    async def bindings() -> Page[BindingView]:
+    async def bindings(tenant: str | None = None) -> Page[BindingView]:
         find, items = services.aaa.books.bindings.find, []
-        for tenant in list(services.index.tenants.values()):
-            async for each in sliced(list(tenant.subscribers.values())):
+        for owner in tenants(services, tenant):
+            async for each in sliced(list(owner.subscribers.values())):
                 binding = find(each.tenant, each.id)
                 if binding is not None:
                     items.append(_binding_view(each, binding))
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
     @router.get("/subscriber-bindings/{name:path}")
-    async def binding(name: str) -> BindingView:
-        _, subscriber = find_subscriber(services, name)
+    async def binding(name: str, tenant: str | None = None) -> BindingView:
+        _, subscriber = find_subscriber(services, name, tenant)
         found = services.aaa.books.bindings.find(subscriber.tenant, subscriber.id)
         if found is None:
             raise HTTPException(404, f"{subscriber.id} is tied to nothing")
         return _binding_view(subscriber, found)
 
     @router.delete("/subscriber-bindings/{name:path}", status_code=204)
-    async def unbind(name: str) -> Response:
-        _, subscriber = find_subscriber(services, name)
+    async def unbind(name: str, tenant: str | None = None) -> Response:
+        _, subscriber = find_subscriber(services, name, tenant)
         if not services.aaa.books.bindings.forget(subscriber.tenant, subscriber.id):
             raise HTTPException(404, f"{subscriber.id} is tied to nothing")
         return Response(status_code=204)
-
-
-def find_subscriber(services: Services, name: str) -> tuple[TenantIndex, Subscriber]:
-    """Return a subscriber by id or user name, and its tenant's index. Raises HTTPException 404."""
-    for tenant in services.index.tenants.values():
-        found = tenant.subscribers.get(name) or tenant.usernames.get(name.encode())
-        if found is not None:
-            return tenant, found
-    raise HTTPException(404, f"no subscriber has the id or user name {name}")
 
 
 def _usage_view(tenant: TenantIndex, subscriber: Subscriber, usage: Usage | None, at: float) -> UsageView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -12,6 +13,11 @@ from daemon.cli.output import ExitCode, fail
 
 Json = Any  # a value of a JSON answer
 _TIMEOUT_S = 600.0
+_EXIT_CODES = {
+    "not-found": ExitCode.NOT_FOUND,
+    "denied": ExitCode.DENIED,
+    "invalid-request": ExitCode.USAGE,
+}
 
 
 def socket_path(context: click.Context) -> Path:
@@ -55,7 +61,18 @@ def ask(
             f"no daemon answers on {where} ({error}). Is it running? Start it with: dotmac-edge run",
             ExitCode.UNREACHABLE,
         )
-    if not answer.is_success:
-        code = {404: ExitCode.NOT_FOUND, 403: ExitCode.DENIED}.get(answer.status_code, ExitCode.FAILURE)
-        fail(answer.json()["message"], code)
-    return answer.json() if answer.content else None
+    try:
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        failure = answer.json()
+        message, code = str(failure["message"]), str(failure["code"])
+    except (ValueError, TypeError, KeyError):
+        fail(
+            f"the daemon on {where} answers with {answer.status_code} and nothing that can be read; see its log"
+        )
+    return fail(message, _EXIT_CODES.get(code, ExitCode.FAILURE))
+
+
+def place(path: str, name: str) -> str:
+    """Return the path of one thing in a collection, whatever is in its name."""
+    return f"{path}/{quote(name, safe='')}"

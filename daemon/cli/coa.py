@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask
-from daemon.cli.output import Column, ExitCode, output_option, show_one
+from daemon.cli.output import Column, ExitCode, output_option, show_one, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import duration
 
@@ -41,7 +41,10 @@ _SAYS = {
 
 @click.group("coa")
 def group() -> None:
-    """Look at CoA and Disconnect jobs; test a NAS."""
+    """Look at CoA and Disconnect jobs; test a NAS.
+
+    Example: dotmac-edge coa list
+    """
 
 
 def job_row(job: dict[str, Any]) -> dict[str, Any]:
@@ -68,16 +71,16 @@ def leave_with(jobs: Sequence[dict[str, Any]]) -> None:
 
 @group.command("list")
 @click.option("--finished", is_flag=True, help="Those that ended lately instead, the latest first.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option("--offset", type=click.IntRange(0), default=0)
 @output_option
 @click.pass_context
-def list_command(context: click.Context, finished: bool, output: str) -> None:
+def list_command(context: click.Context, /, output: str, **params: object) -> None:
     """List the jobs at work, the oldest first. One that waits is tried again until its session is as wanted.
 
     Example: dotmac-edge coa list --finished
     """
-    show_page(
-        ask(context, "GET", "/api/v1/coa-jobs", params={"finished": finished}), JOB_COLUMNS, output, job_row
-    )
+    show_page(ask(context, "GET", "/api/v1/coa-jobs", params=params), JOB_COLUMNS, output, job_row)
 
 
 @group.command("test")
@@ -86,11 +89,10 @@ def list_command(context: click.Context, finished: bool, output: str) -> None:
     "--session", metavar="NUMBER", type=int, help="Tell this live session its own settings once more."
 )
 @click.option("--address", help="Where to ask, if the NAS has no live session and no coa_address.")
+@tenant_option
 @output_option
 @click.pass_context
-def test_command(
-    context: click.Context, nas: str, session: int | None, address: str | None, output: str
-) -> None:
+def test_command(context: click.Context, /, output: str, **params: object) -> None:
     """Find out whether a NAS takes CoA and Disconnects from this edge, and what to set where it does not.
 
     It is asked to end a session that cannot exist, which changes nothing. Takes up to 15 seconds. Leaves with 0
@@ -98,7 +100,6 @@ def test_command(
 
     Example: dotmac-edge coa test lab
     """
-    params = {"nas": nas, "session": session, "address": address}
     found = ask(context, "POST", "/api/v1/coa-tests", params=params)
     show_one({name: value for name, value in found.items() if value != "" or output != "table"}, output)
     if found["verdict"] in ("unreachable", "silent"):

@@ -14,7 +14,10 @@ from daemon.cli.output import Column, output_option, show, show_one
 
 @click.group("data")
 def group() -> None:
-    """Load and export subscribers, plans and NASes."""
+    """Load and export subscribers, plans and NASes.
+
+    Example: dotmac-edge data load config/examples/provider.yaml --dry-run
+    """
 
 
 @group.command()
@@ -41,7 +44,7 @@ def load(
     """
     octets = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     params = {
-        "name": "stdin" if file == "-" else file,
+        "name": "stdin" if file == "-" else click.format_filename(file),
         "tenant": tenant,
         "replace": replace,
         "dry_run": dry_run,

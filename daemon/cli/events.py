@@ -25,7 +25,10 @@ _COLUMNS = (
 
 @click.group("event")
 def group() -> None:
-    """Look at what happened lately."""
+    """Look at what happened lately.
+
+    Example: dotmac-edge event list --since 1h
+    """
 
 
 @group.command("list")
@@ -69,14 +72,25 @@ def _row(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _follow(context: click.Context, page: dict[str, Any], wanted: dict[str, str | None], output: str) -> None:
-    """Print events for ever, the oldest first; JSON is one object a line then."""
+    """Print events for ever, the oldest first; JSON is one object a line then, YAML one document each."""
     items = page["items"][::-1]
     while True:
         for item in items:
-            click.echo(json.dumps(item, ensure_ascii=False) if output != "table" else _line(item))
+            click.echo(_followed(item, output))
         time.sleep(_EVERY_S)
         page = ask(context, "GET", "/api/v1/events", params={"after_seq": page["last_seq"], **wanted})
         items = page["items"]
+
+
+def _followed(item: dict[str, Any], output: str) -> str:
+    if output == "table":
+        return _line(item)
+    if output == "json":
+        return json.dumps(item, ensure_ascii=False)
+    import yaml  # noqa: PLC0415 - only for who asks for it
+
+    text: str = yaml.safe_dump(item, sort_keys=False, allow_unicode=True, explicit_start=True)
+    return text.rstrip("\n")
 
 
 def _line(item: dict[str, Any]) -> str:
@@ -87,7 +101,10 @@ def _line(item: dict[str, Any]) -> str:
 
 @click.group()
 def storm() -> None:
-    """Tell whether subscribers come back in a storm."""
+    """Tell whether subscribers come back in a storm.
+
+    Example: dotmac-edge storm show
+    """
 
 
 @storm.command("show")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -64,6 +65,15 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an argument that is no text, which nothing can be asked about, is a wrong command line."""
+        try:
+            return super().invoke(ctx)
+        except UnicodeEncodeError as error:
+            if not any("\udc80" <= each <= "\udcff" for each in error.object[error.start : error.end]):
+                raise
+            raise click.UsageError("an argument is no text in UTF-8", ctx) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

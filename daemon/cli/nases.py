@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from daemon.cli.client import ask
-from daemon.cli.output import Column, output_option, show_one
+from daemon.cli.client import ask, place
+from daemon.cli.output import Column, output_option, show_one, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import when
 
 
 @click.group("nas")
 def group() -> None:
-    """Look at NASes, and at unknown sources."""
+    """Look at NASes, and at unknown sources.
+
+    Example: dotmac-edge nas list
+    """
 
 
 @group.command("list")
+@tenant_option
 @output_option
 @click.pass_context
-def list_command(context: click.Context, output: str) -> None:
+def list_command(context: click.Context, tenant: str | None, output: str) -> None:
     """List the NASes of the replica.
 
     Example: dotmac-edge nas list
@@ -42,19 +45,20 @@ def list_command(context: click.Context, output: str) -> None:
         port = item["coa_port"]
         return item | {"takes_coa": f"port {port}" if item["coa"] else "no"}
 
-    show_page(ask(context, "GET", "/api/v1/nas"), columns, output, row)
+    show_page(ask(context, "GET", "/api/v1/nas", params={"tenant": tenant}), columns, output, row)
 
 
 @group.command("show")
 @click.argument("name")
+@tenant_option
 @output_option
 @click.pass_context
-def show_command(context: click.Context, name: str, output: str) -> None:
+def show_command(context: click.Context, name: str, tenant: str | None, output: str) -> None:
     """Show one NAS, and what its requests advise to change.
 
     Example: dotmac-edge nas show lab
     """
-    show_one(ask(context, "GET", f"/api/v1/nas/{quote(name, safe='')}"), output)
+    show_one(ask(context, "GET", place("/api/v1/nas", name), params={"tenant": tenant}), output)
 
 
 @group.command()

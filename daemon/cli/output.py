@@ -38,6 +38,9 @@ class Column:
     justify: Literal["left", "right", "center"] = "left"
 
 
+_TENANT = Column("tenant", "Tenant")  # of a table whose rows are of several
+
+
 def output_option(command: _Command) -> _Command:
     """Give a command `--output table|json|yaml`; its parameter is `output`."""
     return click.option(
@@ -49,10 +52,19 @@ def output_option(command: _Command) -> _Command:
     )(command)
 
 
+def tenant_option(command: _Command) -> _Command:
+    """Give a command `--tenant`, for a name that several tenants use; its parameter is `tenant`."""
+    return click.option("--tenant", metavar="ID", help="Only of this tenant.")(command)
+
+
 def show(rows: Sequence[Mapping[str, object]], columns: Sequence[Column], output: str) -> None:
-    """Print rows: a table of `columns`, or every key of every row as a JSON or YAML list."""
+    """Print rows: a table of `columns`, or every key of every row as a JSON or YAML list.
+
+    Where rows have `tenant` and are of several, that is a column, too.
+    """
     if output == "table":
-        _print_table(rows, columns, titles=True)
+        several = len({row.get("tenant") for row in rows}) > 1
+        _print_table(rows, (_TENANT, *columns) if several else columns, titles=True)
     else:
         _print_document(list(rows), output)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from daemon.cli.client import ask
-from daemon.cli.output import Column, ExitCode, output_option, show, show_one
+from daemon.cli.client import ask, place
+from daemon.cli.output import Column, ExitCode, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import moment
 
@@ -34,13 +33,17 @@ _RULES = (
 
 @click.group("plan")
 def group() -> None:
-    """Look at plans, and at what they say on the wire."""
+    """Look at plans, and at what they say on the wire.
+
+    Example: dotmac-edge plan render home-100 --nas lab
+    """
 
 
 @group.command("list")
+@tenant_option
 @output_option
 @click.pass_context
-def list_command(context: click.Context, output: str) -> None:
+def list_command(context: click.Context, tenant: str | None, output: str) -> None:
     """List the plans of the replica, with the names of the rules that each has.
 
     Example: dotmac-edge plan list
@@ -51,19 +54,20 @@ def list_command(context: click.Context, output: str) -> None:
         said = {name: body.get(name) for name in ("name", "download", "upload")}
         return item | said | {"rules": [name for name in _RULES if name in body]}
 
-    show_page(ask(context, "GET", "/api/v1/plans"), _COLUMNS, output, row)
+    show_page(ask(context, "GET", "/api/v1/plans", params={"tenant": tenant}), _COLUMNS, output, row)
 
 
 @group.command("show")
 @click.argument("name")
+@tenant_option
 @output_option
 @click.pass_context
-def show_command(context: click.Context, name: str, output: str) -> None:
+def show_command(context: click.Context, name: str, tenant: str | None, output: str) -> None:
     """Show one plan with all its rules, in the words of the data file, and what NASes cannot be told of it.
 
     Example: dotmac-edge plan show saver-30
     """
-    found = ask(context, "GET", f"/api/v1/plans/{quote(name, safe='')}")
+    found = ask(context, "GET", place("/api/v1/plans", name), params={"tenant": tenant})
     if output != "table":
         show_one(found, output)
         return
@@ -105,18 +109,10 @@ def _short(value: object) -> str:
 @click.option(
     "--at", callback=moment, metavar="TIME", help="As of that time: rates by the hour, login hours."
 )
+@tenant_option
 @output_option
 @click.pass_context
-def render(
-    context: click.Context,
-    plan: str,
-    nas: str,
-    subscriber: str | None,
-    captive: bool,
-    access: str,
-    at: float | None,
-    output: str,
-) -> None:
+def render(context: click.Context, /, output: str, **params: object) -> None:
     """Print the attributes that PLAN puts on the wire, where each comes from, and what stays unsaid.
 
     With --subscriber or --at the rules of the plan are asked, too: allowances, hours, places. Timers are as planned;
@@ -124,14 +120,6 @@ def render(
 
     Example: dotmac-edge plan render home-100 --nas lab --subscriber dave
     """
-    params = {
-        "plan": plan,
-        "nas": nas,
-        "subscriber": subscriber,
-        "captive": captive,
-        "access": access,
-        "at": at,
-    }
     found = ask(context, "GET", "/api/v1/renderings", params=params)
     if output != "table":
         show_one(found, output)

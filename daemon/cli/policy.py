@@ -24,7 +24,10 @@ _COLUMNS = (
 
 @click.group("policy")
 def group() -> None:
-    """Tell who would change, before data are loaded."""
+    """Tell who would change, before data are loaded.
+
+    Example: dotmac-edge policy diff config/examples/provider.yaml
+    """
 
 
 @group.command()
@@ -61,7 +64,7 @@ def diff(
     """
     octets = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     params = {
-        "name": "stdin" if file == "-" else file,
+        "name": "stdin" if file == "-" else click.format_filename(file),
         "tenant": tenant,
         "replace": replace,
         "recorded": recorded,

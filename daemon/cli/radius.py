@@ -52,7 +52,10 @@ _COLUMNS = (Column("name", "Attribute"), Column("value", "Value"))
 
 @click.group("radius")
 def group() -> None:
-    """Ask RADIUS servers as a NAS would, and read RADIUS packets."""
+    """Ask RADIUS servers as a NAS would, and read RADIUS packets.
+
+    Example: dotmac-edge radius auth alice wonderland
+    """
 
 
 group.add_command(listen)

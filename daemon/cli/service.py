@@ -124,7 +124,10 @@ def completion(shell: str) -> None:
 
 @click.group()
 def journal() -> None:
-    """Look at the accounting journal."""
+    """Look at the accounting journal.
+
+    Example: dotmac-edge journal count
+    """
 
 
 @journal.command()

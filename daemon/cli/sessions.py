@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Any, TypeVar
 
 import click
 
-from daemon.cli.client import ask
+from daemon.cli.client import ask, place
 from daemon.cli.coa import JOB_COLUMNS, job_row, leave_with
-from daemon.cli.output import Column, ExitCode, output_option, show, show_one
+from daemon.cli.output import Column, ExitCode, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import size, when
 
 
 @click.group("session")
 def group() -> None:
-    """Look at sessions, end them, compare them with the data."""
+    """Look at sessions, end them, compare them with the data.
+
+    NAME is an Acct-Session-Id, a user name or a subscriber. The number that a session has on this edge is written
+    '#12', in quotes for the shell, or --uid 12.
+
+    Example: dotmac-edge session list --state active
+    """
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _which_session(command: _Command) -> _Command:
+    """Give a command what names a session; its parameters are `name`, `uid` and `tenant`."""
+    command = tenant_option(command)
+    command = click.option("--uid", metavar="NUMBER", type=click.IntRange(0), help="The session's number.")(
+        command
+    )
+    return click.argument("name", required=False)(command)
+
+
+def _named(name: str | None, uid: int | None) -> str:
+    """Return what names a session, as the API takes it."""
+    if (name is None) is (uid is None):
+        raise click.UsageError("give an Acct-Session-Id, user or subscriber, or --uid NUMBER")
+    return name if name is not None else f"#{uid}"
+
+
+def _ipv4(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else str(IPv4Address(value))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no IPv4 address") from None
 
 
 _COLUMNS = (
@@ -58,12 +91,13 @@ def _note(item: dict[str, Any]) -> str:
 @click.option("--username", help="Sessions of this user name.")
 @click.option("--subscriber", help="Sessions of this subscriber.")
 @click.option("--nas", help="Sessions on this NAS.")
-@click.option("--address", help="Sessions with this IPv4 address.")
+@click.option("--address", callback=_ipv4, help="Sessions with this IPv4 address.")
 @click.option(
     "--state",
     type=click.Choice(["active", "suspect", "closed", "reserved"]),
     help="Only sessions in this state.",
 )
+@tenant_option
 @click.option("--deviating", is_flag=True, help="Only live ones that are not what the data want.")
 @click.option("--limit", default=100, show_default=True)
 @click.option("--offset", default=0)
@@ -80,15 +114,18 @@ def list_command(context: click.Context, /, output: str, **params: object) -> No
 
 
 @group.command("show")
-@click.argument("name")
+@_which_session
 @output_option
 @click.pass_context
-def show_command(context: click.Context, name: str, output: str) -> None:
-    """Show one session by its number or its Acct-Session-Id.
+def show_command(
+    context: click.Context, name: str | None, uid: int | None, tenant: str | None, output: str
+) -> None:
+    """Show one session by its Acct-Session-Id, its number, or the user or subscriber who has only one.
 
     Example: dotmac-edge session show 8100000a
     """
-    found = ask(context, "GET", f"/api/v1/sessions/{quote(name, safe='')}")
+    where = place("/api/v1/sessions", _named(name, uid))
+    found = ask(context, "GET", where, params={"tenant": tenant})
     if output == "table":
         for key in ("started_at", "updated_at", "closed_at", "suspect_since"):
             found[key] = when(found[key]) or None
@@ -105,13 +142,21 @@ def show_command(context: click.Context, name: str, output: str) -> None:
 
 
 @group.command()
-@click.argument("name")
+@_which_session
 @click.option("--reason", metavar="TEXT", help="Why, for events and the log.")
 @click.option("--wait", is_flag=True, help="Wait until the session has ended, a minute at the most.")
 @output_option
 @click.pass_context
-def kick(context: click.Context, name: str, reason: str | None, wait: bool, output: str) -> None:
-    """End a session by its number or Acct-Session-Id, or all of a user or subscriber.
+def kick(
+    context: click.Context,
+    name: str | None,
+    uid: int | None,
+    tenant: str | None,
+    reason: str | None,
+    wait: bool,
+    output: str,
+) -> None:
+    """End a session by its Acct-Session-Id or number, or all of a user or subscriber.
 
     Sends a Disconnect-Request at once and says what the NAS answers, within half a minute. Where that was not a
     yes, it is tried again until the session has ended: see `coa list`. Leaves with 0 when the NAS agreed, 1 when
@@ -119,27 +164,35 @@ def kick(context: click.Context, name: str, reason: str | None, wait: bool, outp
 
     Example: dotmac-edge session kick alice --reason "ticket 4711"
     """
-    params = {"name": name, "reason": reason, "wait_s": 60 if wait else 0}
+    params = {"name": _named(name, uid), "tenant": tenant, "reason": reason, "wait_s": 60 if wait else 0}
     jobs = ask(context, "POST", "/api/v1/sessions/kick", params=params)
     show([job_row(job) for job in jobs] if output == "table" else jobs, JOB_COLUMNS, output)
     leave_with(jobs)
 
 
 @group.command()
-@click.argument("name", required=False)
+@_which_session
 @click.option("--all", "everything", is_flag=True, help="Every live session.")
 @output_option
 @click.pass_context
-def reconcile(context: click.Context, name: str | None, everything: bool, output: str) -> None:
+def reconcile(
+    context: click.Context,
+    name: str | None,
+    uid: int | None,
+    tenant: str | None,
+    everything: bool,
+    output: str,
+) -> None:
     """Compare a live session, those of a user, or all with the data, now; what differs is changed.
 
     The daemon does so by itself; this is for who does not want to wait. Leaves with 3 where something differed.
 
     Example: dotmac-edge session reconcile alice
     """
-    if (name is None) is not everything:
+    if (name is None and uid is None) is not everything:
         raise click.UsageError("give a session, user or subscriber, or --all")
-    done = ask(context, "POST", "/api/v1/sessions/reconcile", params={"name": name})
+    params = {"name": None if everything else _named(name, uid), "tenant": tenant}
+    done = ask(context, "POST", "/api/v1/sessions/reconcile", params=params)
     if output != "table":
         show_one(done, output)
     else:

@@ -7,12 +7,15 @@ from dataclasses import asdict
 import click
 
 from daemon.cli.client import ask, load_settings
-from daemon.cli.output import Column, output_option, show, show_one
+from daemon.cli.output import Column, ExitCode, fail, output_option, show, show_one
 
 
 @click.group("config")
 def group() -> None:
-    """Check, show and reload the settings."""
+    """Check, show and reload the settings.
+
+    Example: dotmac-edge config show
+    """
 
 
 @group.command()
@@ -23,7 +26,23 @@ def check(context: click.Context) -> None:
     Example: dotmac-edge --config edge.toml config check
     """
     loaded = load_settings(context)
+    _check_relay_secrets(loaded.settings.coa.relay_clients)
     click.echo(f"{loaded.path or 'defaults'}: ok")
+
+
+def _check_relay_secrets(clients: tuple[str, ...]) -> None:
+    """Leave where the secret of a relay client cannot be used. Credentials of systemd are seen in its unit only."""
+    import os  # noqa: PLC0415
+
+    from config.enforcement import read_relay_client, relay_secrets  # noqa: PLC0415
+    from config.errors import SecretUnavailable  # noqa: PLC0415
+
+    if "CREDENTIALS_DIRECTORY" not in os.environ:
+        clients = tuple(each for each in clients if not read_relay_client(each)[2].startswith("credential:"))
+    try:
+        relay_secrets(clients, os.environ)
+    except SecretUnavailable as error:
+        fail(f"coa.relay_clients: {error}", ExitCode.USAGE)
 
 
 @group.command("show")

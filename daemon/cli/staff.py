@@ -7,20 +7,24 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask
-from daemon.cli.output import Column, output_option
+from daemon.cli.output import Column, output_option, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import duration, moment, when
 
 
 @click.group("staff")
 def group() -> None:
-    """Look at who may log in to devices, and who did."""
+    """Look at who may log in to devices, and who did.
+
+    Example: dotmac-edge staff log --since 7d
+    """
 
 
 @group.command("list")
+@tenant_option
 @output_option
 @click.pass_context
-def list_command(context: click.Context, output: str) -> None:
+def list_command(context: click.Context, tenant: str | None, output: str) -> None:
     """List who may log in to the NASes themselves, and what they may do there.
 
     Example: dotmac-edge staff list
@@ -41,7 +45,7 @@ def list_command(context: click.Context, output: str) -> None:
             "until": when(item["valid_until"]),
         }
 
-    show_page(ask(context, "GET", "/api/v1/staff"), columns, output, row)
+    show_page(ask(context, "GET", "/api/v1/staff", params={"tenant": tenant}), columns, output, row)
 
 
 @group.command()

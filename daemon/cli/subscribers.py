@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from daemon.cli.client import ask
-from daemon.cli.output import Column, output_option, show, show_one
+from daemon.cli.client import ask, place
+from daemon.cli.output import Column, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import duration, size, when
 
 
 @click.group("subscriber")
 def group() -> None:
-    """Look at subscribers: data, use, bindings."""
+    """Look at subscribers: data, use, bindings.
+
+    Example: dotmac-edge subscriber show alice
+    """
 
 
 _COLUMNS = (
@@ -32,7 +34,8 @@ _COLUMNS = (
 @group.command("list")
 @click.option("--search", help="Part of an id, user name or MAC.")
 @click.option("--plan", help="Subscribers of this plan.")
-@click.option("--access-mode", help="active, captive, reject or none.")
+@click.option("--access-mode", type=click.Choice(["active", "captive", "reject", "none"]))
+@tenant_option
 @click.option("--limit", default=100, show_default=True)
 @click.option("--offset", default=0)
 @output_option
@@ -47,14 +50,15 @@ def list_command(context: click.Context, /, output: str, **params: object) -> No
 
 @group.command("show")
 @click.argument("name")
+@tenant_option
 @output_option
 @click.pass_context
-def show_command(context: click.Context, name: str, output: str) -> None:
+def show_command(context: click.Context, name: str, tenant: str | None, output: str) -> None:
     """Show one subscriber by id or user name; the secret is never shown.
 
     Example: dotmac-edge subscriber show alice
     """
-    show_one(ask(context, "GET", f"/api/v1/subscribers/{quote(name, safe='')}"), output)
+    show_one(ask(context, "GET", place("/api/v1/subscribers", name), params={"tenant": tenant}), output)
 
 
 _WINDOWS = (
@@ -78,16 +82,17 @@ _ALLOWANCES = (
 
 @group.command()
 @click.argument("name")
+@tenant_option
 @output_option
 @click.pass_context
-def usage(context: click.Context, name: str, output: str) -> None:
+def usage(context: click.Context, name: str, tenant: str | None, output: str) -> None:
     """Show what a subscriber has used in each window, and how it stands with the allowances of its plan.
 
     A gap says why a number may not be complete. Reports count within `accounting.session_flush_s`.
 
     Example: dotmac-edge subscriber usage alice
     """
-    found = ask(context, "GET", f"/api/v1/subscriber-usages/{quote(name, safe='')}")
+    found = ask(context, "GET", place("/api/v1/subscriber-usages", name), params={"tenant": tenant})
     if output != "table":
         show_one(found, output)
         return
@@ -120,9 +125,10 @@ def _allowance(item: dict[str, Any]) -> dict[str, Any]:
 
 @group.command()
 @click.argument("name", required=False)
+@tenant_option
 @output_option
 @click.pass_context
-def bindings(context: click.Context, name: str | None, output: str) -> None:
+def bindings(context: click.Context, name: str | None, tenant: str | None, output: str) -> None:
     """List what first logins have tied subscribers to, or show that of one.
 
     Example: dotmac-edge subscriber bindings alice
@@ -135,19 +141,21 @@ def bindings(context: click.Context, name: str | None, output: str) -> None:
         return item | {"learned": when(item["learned_at"])}
 
     if name is None:
-        show_page(ask(context, "GET", "/api/v1/subscriber-bindings"), columns, output, row)
+        page = ask(context, "GET", "/api/v1/subscriber-bindings", params={"tenant": tenant})
+        show_page(page, columns, output, row)
         return
-    found = ask(context, "GET", f"/api/v1/subscriber-bindings/{quote(name, safe='')}")
+    found = ask(context, "GET", place("/api/v1/subscriber-bindings", name), params={"tenant": tenant})
     show_one(row(found) if output == "table" else found, output)
 
 
 @group.command()
 @click.argument("name")
+@tenant_option
 @click.pass_context
-def unbind(context: click.Context, name: str) -> None:
+def unbind(context: click.Context, name: str, tenant: str | None) -> None:
     """Forget what a subscriber is tied to: its next login is learned anew, for example after a new router.
 
     Example: dotmac-edge subscriber unbind alice
     """
-    ask(context, "DELETE", f"/api/v1/subscriber-bindings/{quote(name, safe='')}")
+    ask(context, "DELETE", place("/api/v1/subscriber-bindings", name), params={"tenant": tenant})
     click.echo(f"{name} is tied to nothing; the next login is learned.")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from ipaddress import ip_address
@@ -14,12 +15,19 @@ from zoneinfo import ZoneInfo
 from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
 
 _CACHE_MOST = 50_000
+
+Key = tuple[str, str, str]
+"""(tenant, kind, id)"""
+
 # UTC as a file of RFC 8536 section 3: no transitions, one type of offset 0. For machines without time zones.
 _UTC_FILE = pack(">4s16x6llbb4s", b"TZif", 0, 0, 0, 0, 1, 4, 0, 0, 0, b"UTC\0")
 
 
 class TenantIndex:
-    """The records of one tenant; `staff` is by user name, `zone` what its hours, days and months are local to."""
+    """The records of one tenant; `staff` is by user name, `zone` what its hours, days and months are local to.
+
+    `unreadable` is that of the whole index.
+    """
 
     __slots__ = (
         "circuits",
@@ -31,12 +39,14 @@ class TenantIndex:
         "staff_by_id",
         "subscribers",
         "tenant",
+        "unreadable",
         "usernames",
         "zone",
     )
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, unreadable: set[Key]) -> None:
         self.put_tenant(tenant)
+        self.unreadable = unreadable
         self.plans: dict[str, Plan] = {}
         self.nases: dict[str, Nas] = {}
         self.subscribers: dict[str, Subscriber] = {}
@@ -46,6 +56,10 @@ class TenantIndex:
         self.remotes: dict[bytes, Subscriber] = {}
         self.staff: dict[bytes, Staff] = {}
         self.staff_by_id: dict[str, Staff] = {}
+
+    def is_unreadable(self, kind: str, key: str) -> bool:
+        """Tell whether the store has such an object of this tenant that could not be read."""
+        return bool(self.unreadable) and (self.tenant.id, kind, key) in self.unreadable
 
     def put_tenant(self, tenant: Tenant) -> None:
         """Replace the tenant's own record; a time zone that this machine does not know is UTC."""
@@ -94,13 +108,19 @@ class TenantIndex:
 
 
 class Index:
-    """All tenants, and which NAS an address belongs to."""
+    """All tenants, and which NAS an address belongs to.
+
+    `unreadable` are stored objects that are missing here because they could not be read: that they are not known
+    says nothing about them. While a load is half done, what is missing may be about to come.
+    """
 
     def __init__(self) -> None:
         self.tenants: dict[str, TenantIndex] = {}
         self.generation = 0
         self.nas_generation = 0
-        self.loading = False  # a load is half done: what is missing may be about to come
+        self.unreadable: set[Key] = set()
+        self._whole = asyncio.Event()
+        self._whole.set()
         self.loaded_at: float | None = None  # when the data last changed, epoch seconds
         self._networks: dict[
             tuple[int, int], dict[int, Nas]
@@ -109,13 +129,35 @@ class Index:
         self._found: dict[bytes, Nas | None] = {}
         self._stale = False
 
+    @property
+    def loading(self) -> bool:
+        """Whether a load is half done."""
+        return not self._whole.is_set()
+
+    def begin_load(self) -> None:
+        """What follows belongs together."""
+        self._whole.clear()
+
+    def end_load(self) -> None:
+        """All of a load is there; who waited for that goes on at once."""
+        self._whole.set()
+
+    async def whole(self) -> None:
+        """Return when no load is half done."""
+        while not self._whole.is_set():
+            await self._whole.wait()
+
     def put(self, record: Record) -> None:
         """Add or replace one record. Its tenant must be there, unless it is the tenant itself."""
         self.generation += 1
+        if self.unreadable:
+            self.unreadable.discard(
+                (record.id if isinstance(record, Tenant) else record.tenant, _KIND[type(record)], record.id)
+            )
         if isinstance(record, Tenant):
             known = self.tenants.get(record.id)
             if known is None:
-                self.tenants[record.id] = TenantIndex(record)
+                self.tenants[record.id] = TenantIndex(record, self.unreadable)
             else:
                 known.put_tenant(record)
             return
@@ -131,7 +173,8 @@ class Index:
             self._nases_changed()
 
     def remove(self, kind: type[Record], tenant: str, key: str) -> None:
-        """Forget one record; nothing happens where there is none."""
+        """Forget one record, read or not; nothing happens where there is none."""
+        self.unreadable.discard((tenant, _KIND[kind], key))
         index = self.tenants.get(tenant)
         if index is None:
             return
@@ -212,6 +255,15 @@ class Index:
             yield from index.nases.values()
             yield from index.subscribers.values()
             yield from index.staff_by_id.values()
+
+
+_KIND: dict[type[Record], str] = {
+    Tenant: "tenant",
+    Plan: "plan",
+    Nas: "nas",
+    Subscriber: "subscriber",
+    Staff: "staff",
+}
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -80,7 +80,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """So much in a window; what happens from there on. `on_gap` also acts where counted data have gaps."""
+    """So much in a window; what happens from there on. `on_gap` also acts where the count may be too large."""
 
     name: str
     most: int

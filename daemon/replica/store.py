@@ -11,16 +11,13 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.replica.codec import RecordUnreadable, dump, kind_of, load, tenant_of
-from daemon.replica.index import Index
+from daemon.replica.index import Index, Key
 from daemon.replica.records import Record
 from daemon.store.schema import OBJECT
 from daemon.store.seal import Sealer
 
 _SLICE = 1000
 _ORDER = {"tenant": 0, "plan": 1, "nas": 2, "subscriber": 3, "staff": 4}
-
-Key = tuple[str, str, str]
-"""(tenant, kind, id)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,10 @@ async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> None:
 
 
 async def restore(engine: AsyncEngine, index: Index, seal: Sealer) -> list[Unreadable]:
-    """Put every stored object into the index; return those that cannot be read, which stop nobody else."""
+    """Put every stored object into the index; return those that cannot be read, which stop nobody else.
+
+    Their keys are in `index.unreadable`, until they are put or removed.
+    """
     unreadable: list[Unreadable] = []
     order = case(_ORDER, value=OBJECT.c.kind, else_=9)
     query = select(OBJECT.c.kind, OBJECT.c.body, OBJECT.c.tenant, OBJECT.c.id).order_by(order)
@@ -80,6 +80,7 @@ async def restore(engine: AsyncEngine, index: Index, seal: Sealer) -> list[Unrea
                     unreadable.append(Unreadable(row.tenant, row.kind, row.id, "its tenant is not there"))
             newest = await connection.execute(select(func.max(OBJECT.c.loaded_at)))
             index.loaded_at = newest.scalar()
+            index.unreadable.update((each.tenant, each.kind, each.id) for each in unreadable)
     finally:
         gc.enable()
     return unreadable

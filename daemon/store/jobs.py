@@ -38,6 +38,7 @@ class Search:
     subscriber: str | None = None
     session_uid: int | None = None
     limit: int = 100
+    offset: int = 0
 
 
 async def save(connection: AsyncConnection, rows: Sequence[JobRow]) -> None:
@@ -64,13 +65,25 @@ async def read_last_id(engine: AsyncEngine) -> int:
 
 
 async def search_finished(engine: AsyncEngine, search: Search) -> list[JobRow]:
-    """Return finished jobs, latest first."""
-    query = select(JOB).where(JOB.c.finished_at.is_not(None))
+    """Return a page of the finished jobs, latest first."""
+    query = _matching(select(JOB), search).order_by(JOB.c.finished_at.desc(), JOB.c.id.desc())
+    return await _rows(engine, query.limit(search.limit).offset(search.offset))
+
+
+async def count_finished(engine: AsyncEngine, search: Search) -> int:
+    """Return how many finished jobs there are on all pages."""
+    query = _matching(select(func.count()).select_from(JOB), search)
+    async with engine.connect() as connection:
+        return int((await connection.execute(query)).scalar_one())
+
+
+def _matching(query: Select[Any], search: Search) -> Select[Any]:
+    query = query.where(JOB.c.finished_at.is_not(None))
     for column in ("tenant", "nas", "subscriber", "session_uid"):
         wanted = getattr(search, column)
         if wanted is not None:
             query = query.where(JOB.c[column] == wanted)
-    return await _rows(engine, query.order_by(JOB.c.finished_at.desc(), JOB.c.id.desc()).limit(search.limit))
+    return query
 
 
 async def prune(connection: AsyncConnection, finished_before: float) -> int:

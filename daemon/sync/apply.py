@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.clock import Clock
 from daemon.replica import store
 from daemon.replica.codec import kind_of, tenant_of
-from daemon.replica.index import Index
+from daemon.replica.index import Index, Key
 from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
-from daemon.replica.store import Key
 from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
 
@@ -75,22 +74,27 @@ class Apply:
             if dry_run or not (differing or doomed):
                 return applied
             await self._write_all(differing, doomed)
+            await asyncio.sleep(0)  # one load after another must not keep waiting who waits for a whole one
             return applied
 
     async def _write_all(self, differing: Sequence[Record], doomed: Sequence[Key]) -> None:
         """Write and show all of it, what goes last: nobody is for a moment without the plan that he leaves."""
         at = self._clock.wall()
-        self._index.loading = True
+        changed: list[Key] = []
+        self._index.begin_load()
         try:
             for start in range(0, len(differing), _SLICE):
-                await self._write(differing[start : start + _SLICE], [], at)
+                some = differing[start : start + _SLICE]
+                await self._write(some, [], at)
+                changed += [(tenant_of(each), kind_of(each), each.id) for each in some]
             for start in range(0, len(doomed), _SLICE):
                 await self._write([], doomed[start : start + _SLICE], at)
+                changed += doomed[start : start + _SLICE]
         finally:
-            self._index.loading = False
             self._index.loaded_at = at
             if self._on_change is not None:
-                self._on_change([*((tenant_of(each), kind_of(each), each.id) for each in differing), *doomed])
+                self._on_change(changed)
+            self._index.end_load()
 
     async def _compare(self, records: Sequence[Record]) -> tuple[Applied, list[Record]]:
         applied = Applied({}, {}, {}, {})
@@ -106,10 +110,14 @@ class Apply:
         return applied, differing
 
     async def _absent(self, records: Sequence[Record]) -> list[Key]:
-        """Return the keys of what the tenants named in `records` have and `records` have not."""
+        """Return the keys of what the tenants named in `records` have and `records` have not, readable or not."""
         named = {(tenant_of(record), kind_of(record), record.id) for record in records}
         tenants = {tenant for tenant, _, _ in named}
-        keys: list[Key] = []
+        keys = [
+            key
+            for key in self._index.unreadable
+            if key[0] in tenants and key[1] in _TYPES and key[1] != "tenant" and key not in named
+        ]
         for i, record in enumerate(self._index.records()):
             key = (tenant_of(record), kind_of(record), record.id)
             if key[0] in tenants and key[1] != "tenant" and key not in named:

@@ -146,7 +146,7 @@ class AllowanceBody(Body):
     window: Annotated[Window, PlainValidator(member(Window)), _words(Window)] = Window.MONTH
     direction: Annotated[Direction, PlainValidator(member(Direction)), _words(Direction)] = Direction.BOTH
     then: _THEN | None = Field(default=None, description="absent: reject")
-    on_gap: FLAG = Field(default=False, description="act even where counted data have gaps")
+    on_gap: FLAG = Field(default=False, description="act even where the count may be too large")
 
 
 class RateHoursBody(RateBody):

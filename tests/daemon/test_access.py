@@ -385,6 +385,38 @@ def test_slow_hashes_are_checked_beside_the_loop_and_a_flood_of_them_is_dropped(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("vendor", ["cisco", None])
+def test_a_nas_that_changes_while_a_hash_is_checked_is_answered_by_the_data_of_then(
+    vendor: str | None,
+) -> None:
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-6", "-salt", "saltsalt", "slow"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+    async def scenario() -> None:
+        stack = Stack(subscriber("hashed", None, secret=Secret(SecretKind.CRYPT, hashed.encode())))
+        twin = stack.nas()
+        assert twin.send(twin.login("hashed", "slow")) == []
+        if vendor is None:
+            stack.index.remove(Nas, "demo", "lab")
+        else:
+            stack.index.put(nas(vendor=vendor))
+        sent = twin.auth.socket.sent  # type: ignore[attr-defined] # the wire twin
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if stack.reasons():
+                break
+        if vendor is None:
+            assert (sent, stack.reasons()) == ([], {"unknown-nas": 1})
+            return
+        ((octets, _),) = sent
+        reply = decode(octets)
+        assert (reply.code, reply.find_vendor(Vendor.MIKROTIK, 8)) == (ACCEPT, None)
+        assert reply.find_vendor(Vendor.CISCO, 1) is not None
+
+    asyncio.run(scenario())
+
+
 def test_an_nt_hash_proves_pap_and_mschap() -> None:
     stack = Stack(subscriber("hashed", None, secret=Secret(SecretKind.NT_HASH, mschap.nt_hash("pw"))))
     twin = stack.nas()
@@ -532,7 +564,7 @@ def test_a_class_token_of_another_tenant_moves_nothing() -> None:
     packet = decode(stop.octets)
     theirs = stack.clients.find(bytes((10, 0, 0, 1)))
     assert theirs is not None
-    assert stack.accounting._subscriber(packet, theirs) == ""
+    assert stack.accounting._subscriber(packet, theirs, stack.at) == ""
 
 
 def test_a_class_whose_number_no_database_could_hold_is_not_ours() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.aaa.attachment import Attachment, of_packet, of_session, same_equipment
+from daemon.aaa.attachment import Attachment, of_packet, of_session, own_of, same_equipment
+from daemon.aaa.session_codec import from_row, to_row
 from radius.codes import Attr
 from radius.packet import attribute, decode, header
 from tests.daemon.coa_stack import INTERIM, START, report
@@ -74,7 +75,7 @@ def test_any_octets_can_be_read(calling: bytes, port_id: bytes) -> None:
     attributes = attribute(Attr.CALLING_STATION_ID, calling) + attribute(Attr.NAS_PORT_ID, port_id)
     found = read(attributes)
     assert found.port is not None
-    assert same_equipment(found, found)
+    assert same_equipment(found, found) or (found.mac is None and found.vlan is None)
 
 
 def test_a_session_shows_the_latest_and_a_login_of_the_same_place_the_same() -> None:
@@ -87,6 +88,21 @@ def test_a_session_shows_the_latest_and_a_login_of_the_same_place_the_same() -> 
     assert of_session(session) == read(shown("02-00-00-00-00-2A", "vlan7"))
 
 
+def test_a_port_that_several_sessions_share_proves_nothing() -> None:
+    here = Attachment(port="lab vlan7", vlan="7")
+    assert own_of(here, [here]) == [True]
+    assert own_of(here, [here, here]) == [False, False]
+    mine = here._replace(mac=MAC)
+    assert own_of(mine, [mine, here, here]) == [True, False, False]
+
+
+def test_a_session_shows_the_line_that_its_login_has_named() -> None:
+    _, session = Stack().sessions.apply(report(1, START, 1, T0, tracked=(None,) * 10))
+    session.line = b"circuit", b"remote"
+    assert of_session(session) == Attachment(circuit=b"circuit", remote=b"remote")
+    assert of_session(from_row(to_row(session))) == of_session(session)
+
+
 MAC, LINE, PLACE = "02:00:00:00:00:01", b"olt-1", "lab 7"
 
 
@@ -97,7 +113,8 @@ MAC, LINE, PLACE = "02:00:00:00:00:01", b"olt-1", "lab 7"
         (Attachment(mac=MAC, port=PLACE, circuit=LINE), Attachment(mac="x", port=PLACE, circuit=LINE), False),
         (Attachment(circuit=LINE, port="a"), Attachment(circuit=LINE, port="b"), True),
         (Attachment(mac=MAC, circuit=LINE), Attachment(circuit=b"olt-2", port=PLACE), False),
-        (Attachment(mac=MAC, port=PLACE), Attachment(port=PLACE), True),
+        (Attachment(mac=MAC, port=PLACE, vlan="7"), Attachment(port=PLACE, vlan="7"), True),
+        (Attachment(port=PLACE), Attachment(port=PLACE), False),
         (Attachment(mac=MAC), Attachment(circuit=LINE), False),
         (Attachment(), Attachment(), False),
     ],

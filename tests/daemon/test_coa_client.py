@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import uvloop
 from pyrad import dictionary as pyrad_dictionary
 from pyrad import packet as pyrad_packet
 
@@ -53,7 +54,11 @@ class Bench:
         return task.result()
 
 
-def run(scenario: Callable[[Bench], Awaitable[None]], twin: DaeTwin | None = None) -> None:
+def run(
+    scenario: Callable[[Bench], Awaitable[None]],
+    twin: DaeTwin | None = None,
+    loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> None:
     async def everything() -> None:
         nas = twin or DaeTwin()
         bench = Bench(await nas.start())
@@ -65,7 +70,8 @@ def run(scenario: Callable[[Bench], Awaitable[None]], twin: DaeTwin | None = Non
             await nas.stop()
         assert bench.faults == []
 
-    asyncio.run(everything())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(everything())
 
 
 def test_a_repeat_is_the_same_octets_and_the_next_request_has_the_next_identifier() -> None:
@@ -183,6 +189,24 @@ def test_an_idle_socket_is_closed_and_opened_again() -> None:
         assert (await bench.ask()).answer is Answer.ACK
 
     run(scenario)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_nas_that_comes_back_after_a_closed_port_is_heard(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """libuv stops to poll a socket on which it has seen an error."""
+
+    async def scenario(bench: Bench) -> None:
+        for _ in range(2):
+            await bench.twin.stop()
+            assert (await bench.ask()).answer is Answer.UNREACHABLE
+            await bench.twin.start(port=bench.target.port)
+            for _ in range(2):
+                assert (await bench.ask()).answer is Answer.ACK
+        assert bench.client.open_sockets == 1
+
+    run(scenario, loop=loop)
 
 
 def test_a_closed_port_is_told_at_once() -> None:

@@ -7,12 +7,16 @@ import asyncio
 import pytest
 from sqlalchemy import update
 
-from daemon.aaa.session import State
+from daemon.aaa.session import Closed, State
+from daemon.replica.records import Nas
 from daemon.store.schema import SESSION
 from daemon.store.session_rows import APPLIED_SEQ, read_mark
+from radius.codes import Attr
+from radius.packet import attribute
 from tests.daemon.conftest import Store
 from tests.daemon.stack import T0
 from tests.daemon.test_accounting import Running, record, running
+from tests.twins.clock import ClockTwin
 
 
 async def forgotten(edge: Running, *sessions: bytes) -> None:
@@ -52,6 +56,52 @@ def test_a_late_packet_that_cannot_be_folded_in_is_counted_and_holds_up_nothing(
             assert "KeyError" in fault
             (session,) = edge.stack.sessions
             assert (session.acct_session_id, session.state) == (b"0002", State.CLOSED)
+
+    asyncio.run(scenario())
+
+
+def test_a_late_packet_of_a_session_nobody_knew_ties_it_to_its_login_and_its_source(store: Store) -> None:
+    async def scenario() -> None:
+        async with running(store) as edge:
+            twin = edge.stack.nas()
+            accept = twin.ask(twin.login("alice", "wonderland"))
+            assert accept is not None
+            echoed = attribute(Attr.CLASS, accept.find(Attr.CLASS) or b"")
+            lost = twin.account(record(3, after_s=300, upload=5, extra=echoed))  # its Start was lost
+            unknown = twin.account(record(3, session=b"0002", after_s=300, upload=5))
+            assert len(await edge.answers(twin, lost, unknown)) == 2
+            await edge.keeper._work_off_late()
+            first, second = edge.stack.sessions
+            assert first.applied is not None
+            assert first.applied.rate is not None
+            assert first.source == second.source == bytes((127, 0, 0, 1))
+            assert (second.applied, edge.stack.accounting.unpermitted) == (None, {("demo", "ALICE")})
+
+    asyncio.run(scenario())
+
+
+def test_a_nas_whose_object_cannot_be_read_is_not_taken_for_one_that_is_gone(store: Store) -> None:
+    async def scenario() -> None:
+        async with running(store) as edge:
+            twin = edge.stack.nas()
+            edge.keeper._clock = clock = ClockTwin(T0)
+            await edge.answers(twin, twin.account(record(1)), twin.account(record(1, session=b"0002")))
+            edge.stack.index.remove(Nas, "demo", "lab")
+            unreadable: list[set[tuple[str, str, str]]] = [
+                {("demo", "nas", "lab")},
+                {("demo", "tenant", "demo")},
+                set(),
+            ]
+            for keys in unreadable:
+                edge.stack.index.unreadable = keys
+                await edge.keeper.close_of_removed()
+                await clock.advance(1799)
+                await edge.keeper.close_of_removed()
+                assert {session.closed_by for session in edge.stack.sessions} == {Closed.NOT}
+                await clock.advance(2)
+            await edge.keeper.close_of_removed()
+            assert {session.closed_by for session in edge.stack.sessions} == {Closed.NAS_REMOVED}
+            assert [kind for kind, _, _ in edge.stack.told] == ["session-ghost-closed"] * 2
 
     asyncio.run(scenario())
 

@@ -316,7 +316,7 @@ def test_what_was_bought_besides_is_on_top_of_octets_and_not_of_time() -> None:
 def test_a_count_with_gaps_acts_only_where_the_plan_says_so() -> None:
     for on_gap, reason in ((False, None), (True, Deny.OCTETS_USED_UP)):
         stage = PolicyStage(Rules(allowances=(allowance(GB, on_gap=on_gap),)))
-        stage.use(GB, gap="lost-stop")
+        stage.use(GB, gap="start-not-seen")
         question = stage.question()
         assert policy.decide(question).reason is reason
         assert [kind for kind, _ in question.told] == ([] if on_gap else ["allowance-gap"])

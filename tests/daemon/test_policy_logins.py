@@ -211,7 +211,7 @@ def test_a_strangers_session_belongs_to_nobody() -> None:
     packet = strangers_start(stage)
     client = stage.clients.find(bytes((127, 0, 0, 1)))
     assert client is not None
-    assert stage.accounting._subscriber(packet, client) == ""
+    assert stage.accounting._subscriber(packet, client, stage.at) == ""
 
 
 def test_a_strangers_session_still_belongs_to_nobody_after_a_restart() -> None:
@@ -220,7 +220,7 @@ def test_a_strangers_session_still_belongs_to_nobody_after_a_restart() -> None:
     stage.books.reservations.young.clear()
     client = stage.clients.find(bytes((127, 0, 0, 1)))
     assert client is not None
-    assert stage.accounting._subscriber(packet, client) == ""
+    assert stage.accounting._subscriber(packet, client, stage.at) == ""
 
 
 def test_a_stranger_may_get_a_restricted_plan() -> None:

@@ -25,6 +25,7 @@ from tests.daemon.stack import T0, nas, subscriber
 
 PLAN = Plan(tenant="demo", id="p", service=Service(rate=Rate(download_bps=9_000_000, upload_bps=9_000_000)))
 ALICE = subscriber("alice", "x", plan="p")
+LAB = nas()
 
 
 def text(kind: Attr, value: bytes, op: EditOp = EditOp.ADD) -> AttributeEdit:
@@ -48,7 +49,7 @@ def made(
         plan,
         standing,
         GARDEN,
-        box or nas(),
+        box or LAB,
         MIKROTIK,
         Access.PPP,
         at,
@@ -162,7 +163,7 @@ def test_what_cannot_be_said_is_a_value_and_is_kept_too() -> None:
     replies = Replies(Defaults(600, 0.0))
     fast = Plan(tenant="demo", id="f", service=Service(rate_text="nonsense"))
     first, second = (
-        replies.prepare(ALICE, fast, FULL, None, nas(), MIKROTIK, Access.PPP, T0) for _ in range(2)
+        replies.prepare(ALICE, fast, FULL, None, LAB, MIKROTIK, Access.PPP, T0) for _ in range(2)
     )
     assert isinstance(first, Unencodable)
     assert first is second
@@ -176,3 +177,31 @@ def test_how_a_subscriber_connects_is_part_of_the_reply(access: Access) -> None:
     assert isinstance(found, Prepared)
     assert found.grant.access is access
     assert bool(values(found, Attr.FRAMED_PROTOCOL)) is (access is Access.PPP)
+
+
+def test_who_still_asks_with_a_nas_or_plan_of_before_does_not_answer_for_the_others() -> None:
+    replies = Replies(Defaults(600, 0.0))
+    old, new = nas(vendor="standard"), nas(vendor="mikrotik")
+    slow = Plan(tenant="demo", id="p", service=Service(rate=SLOW_RATE))
+
+    def rate(box: Nas, plan: Plan) -> list[tuple[int, ...]]:
+        profile = STANDARD if box is old else MIKROTIK
+        found = replies.prepare(ALICE, plan, FULL, None, box, profile, Access.PPP, T0)
+        assert isinstance(found, Prepared)
+        assert found.grant.rate == plan.service.rate
+        return [each.oid for each in found.rendered if each.source == "rate"]
+
+    assert rate(old, PLAN) == []
+    assert rate(new, PLAN) != []
+    assert rate(new, slow) != []
+
+
+def test_what_lasts_of_a_grant_is_one_object_whatever_the_hour() -> None:
+    replies = Replies(Defaults(600, 0.0))
+    night = Standing(ends_at=T0 + 100, volume_octets=1 << 33)
+    lasting = replies.lasting(ALICE, PLAN, night, None, Access.PPP)
+    assert (lasting.session_timeout_s, lasting.volume_octets) == (None, None)
+    assert replies.lasting(ALICE, PLAN, FULL, None, Access.PPP) is lasting
+    assert made(replies=replies).grant is lasting, "a login and the look at its session share it"
+    now = replies.granted(ALICE, PLAN, night, None, Access.PPP, T0)
+    assert (now.session_timeout_s, now.volume_octets) == (100, 1 << 33)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -26,15 +26,38 @@ from tests.twins.clock import ClockTwin
 FULL = Grant(rate=FULL_RATE, address_list="full", interim_interval_s=600)
 
 
+@dataclass(slots=True)
+class JobTwin:
+    """What is at work for a session; one that is under way is not stopped any more."""
+
+    intent: Intent
+    under_way: bool = False
+
+
 class EnforcerTwin:
-    """Takes intents down instead of carrying them out."""
+    """Takes intents down instead of carrying them out; `working` keeps them as jobs until a test ends them."""
 
     def __init__(self) -> None:
         self.intents: list[tuple[int, Intent]] = []
+        self.withdrawn: list[int] = []
+        self.jobs: dict[int, JobTwin] = {}
+        self.working = False
 
     def submit(self, session: Session, intent: Intent) -> None:
         """Take an intent down."""
         self.intents.append((session.uid, intent))
+        if self.working:
+            self.jobs[session.uid] = JobTwin(intent)
+
+    def find(self, session_uid: int) -> JobTwin | None:
+        """Return what is at work for a session."""
+        return self.jobs.get(session_uid)
+
+    def withdraw(self, session_uid: int) -> None:
+        """Take down that it was called, and let go of a job that has not begun."""
+        self.withdrawn.append(session_uid)
+        if not self.jobs[session_uid].under_way:
+            del self.jobs[session_uid]
 
 
 class Stage(PolicyStage):
@@ -461,13 +484,13 @@ def test_half_a_load_ends_nobody() -> None:
         stage = Stage()
         session = stage.session()
         async with Watch(stage) as watch:
-            stage.index.loading = True
+            stage.index.begin_load()
             sam = stage.sam
             stage.index.remove(Subscriber, "demo", "SAM")
             stage.reconciler.mark_all()
             assert await watch.asked(30) == set()
             stage.index.put(sam)
-            stage.index.loading = False
+            stage.index.end_load()
             assert await watch.asked(2) == set()
             assert (stage.reconciler.deviations, session.closed_at) == ({}, None)
 

@@ -48,7 +48,7 @@ class Stage(PolicyStage):
         client = self.clients.find(bytes((127, 0, 0, 1)))
         assert client is not None
         self._seq += 1
-        subscriber = self.accounting._subscriber(packet, client)
+        subscriber = self.accounting._subscriber(packet, client, self.at)
         record = Record(self.at, peer_of("127.0.0.1"), "demo", "lab", subscriber, packet.octets)
         self.accounting.fold(self._seq, record, packet, client.profile)
         assert self.faults == []
@@ -183,6 +183,7 @@ def test_a_question_about_a_live_session_counts_nothing() -> None:
         (shown(None, "vlan7"), shown(None, "vlan7"), True),
         (shown(None, "vlan7"), shown(MAC, "vlan7"), True),
         (shown(None, "vlan7"), shown(None, "vlan8"), False),
+        (shown(None, "ether1"), shown(None, "ether1"), False),
         (shown(MAC, "vlan7"), shown(OTHER_MAC, "vlan7"), False),
     ],
 )
@@ -245,6 +246,28 @@ def test_a_session_taken_over_that_is_heard_of_must_end_while_its_successor_live
     assert stage.kinds() == ["session-reopened", "simultaneous-kicked"]
 
 
+def test_a_session_taken_over_by_a_port_alone_goes_on_when_it_is_heard_of() -> None:
+    stage = Stage()
+    old = stage.begin(shown(None, "vlan7"))
+    stage.at += 10
+    stage.begin(shown(None, "vlan7"))
+    stage.at += 60
+    stage.account(INTERIM, old.acct_session_id, shown(None, "vlan7"))
+    assert stage.kinds() == ["session-reopened"]
+    assert stage.login(shown(None, "vlan7")).code == REJECT, "two are there, and their port proves nothing"
+
+
+def test_a_session_taken_over_goes_on_where_the_limit_has_been_raised() -> None:
+    stage = Stage()
+    old = stage.begin(shown(MAC))
+    stage.at += 10
+    stage.begin(shown(MAC))
+    stage.rule(simultaneous_use=2)
+    stage.at += 60
+    stage.account(INTERIM, old.acct_session_id, shown(MAC))
+    assert stage.kinds() == ["session-reopened"]
+
+
 # --- modes ---------------------------------------------------------------------------------------------
 
 
@@ -258,7 +281,7 @@ def test_kick_old_ends_the_oldest_of_the_others_when_the_new_one_begins() -> Non
     stage.account(INTERIM, sessions[0].acct_session_id, shown(MAC), address=9)
     assert stage.kinds() == []
     stage.begin(shown(THIRD_MAC))
-    assert stage.kinds() == ["simultaneous-kicked", "simultaneous-kicked"], "of the login, and of the session"
+    assert stage.kinds() == ["simultaneous-kicked"], "of the session that goes, and not of the login"
     assert stage.kicked() == [sessions[0].acct_session_id]
     assert sessions[0].closed_at is None, "it ends when its NAS says so"
 
@@ -310,6 +333,47 @@ def test_kick_old_between_two_logins_at_once_leaves_the_session_that_begins_last
     for which in order:
         stage.account(START, b"of %d" % which, shown(macs[which]), replies[which])
     assert stage.kicked() == [b"of %d" % order[0]]
+
+
+def test_kick_old_gives_up_where_equipment_throws_out_each_other() -> None:
+    stage = Stage(1, KICK)
+    macs = (MAC, OTHER_MAC)
+    current = stage.begin(shown(MAC))
+    for number in range(1, 4):
+        stage.at += 60
+        following = stage.begin(shown(macs[number % 2]))
+        stage.account(STOP, current.acct_session_id)
+        current = following
+    stage.told.clear()
+    assert stage.login(shown(MAC)).code == REJECT
+    ((kind, _, text),) = stage.told
+    assert (kind, text) == (
+        "simultaneous-denied",
+        "1 sessions of 1 allowed are online, and kicked too often",
+    )
+    stage.at += 481
+    assert stage.login(shown(MAC)).code == ACCEPT, "the first of the three kicks is ten minutes ago"
+
+
+@pytest.mark.parametrize("mode", [REPORT, SHADOW])
+def test_report_and_shadow_end_nobody(mode: SimultaneousMode) -> None:
+    stage = Stage(1, mode)
+    sessions = [stage.begin(shown(mac)) for mac in (MAC, MAC, OTHER_MAC)]
+    for session in sessions:
+        stage.account(INTERIM, session.acct_session_id)
+    assert [session.closed_at for session in sessions] == [None] * 3
+    assert stage.kicked() == []
+
+
+def test_a_session_taken_over_goes_on_where_the_limit_is_only_told_of_by_now() -> None:
+    stage = Stage()
+    old = stage.begin(shown(MAC))
+    stage.at += 10
+    stage.begin(shown(MAC))
+    stage.rule(simultaneous_mode=SHADOW)
+    stage.at += 60
+    stage.account(INTERIM, old.acct_session_id, shown(MAC))
+    assert stage.kicked() == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ LIMITS = Limits(
     times_usual=5,
     repeats_share=0.2,
     least_repeats_per_s=50,
+    lone_repeats_per_s=500,
     reboot_sessions=500,
     calm_s=30,
 )
@@ -30,6 +31,14 @@ class Weather:
                 if part[0] or part[1]:
                     self.storm.note(self.now, nas, part[0] + part[1], part[0], part[2])
                 self.now += 0.1
+        return self.storm.turn(self.now)
+
+    def both(self, seconds: int, access: int, repeats: int) -> bool:
+        """Let two NASes send that much each; return whether it is a storm at the end."""
+        for _ in range(seconds):
+            for nas in ("bras1", "bras2"):
+                self.storm.note(self.now, nas, access, access, repeats)
+            self.now += 1.0
         return self.storm.turn(self.now)
 
 
@@ -63,11 +72,63 @@ def test_a_provider_that_is_always_busy_has_none_at_twice_its_rate() -> None:
     assert weather.blow(3, access=4_000)
 
 
-def test_repeats_are_a_storm_whatever_the_rate() -> None:
+def test_repeats_of_several_nases_are_a_storm_whatever_the_rate() -> None:
     weather = Weather()
-    weather.blow(10, access=100)
-    assert weather.blow(4, access=100, acct=100, repeats=80)
+    assert weather.both(4, access=100, repeats=40)
     assert weather.storm.reason is Reason.REPEATS
+
+
+def test_one_nas_that_repeats_is_no_storm_unless_it_repeats_very_much() -> None:
+    weather = Weather()
+    assert not weather.blow(60, access=150, acct=100, repeats=150)
+    assert weather.blow(4, access=150, acct=400, repeats=520)
+    assert weather.storm.reason is Reason.REPEATS
+
+
+def test_a_lost_datagram_here_and_there_does_not_make_them_several() -> None:
+    weather = Weather()
+    for _ in range(60):
+        weather.storm.note(weather.now, "bras2", 20, 20, 1)
+        assert not weather.blow(1, access=100, repeats=100)
+
+
+def test_who_repeats_for_minutes_is_deaf_and_makes_no_storm() -> None:
+    weather = Weather()
+    assert weather.both(150, access=40, repeats=30)
+    assert list(weather.storm.deaf) == []
+    assert not weather.both(70, access=40, repeats=30), "three minutes and a calm time later"
+    assert list(weather.storm.deaf) == ["bras1", "bras2"]
+    assert not weather.both(3600, access=40, repeats=30)
+
+
+def test_a_deaf_nas_hides_no_storm_of_others() -> None:
+    weather = Weather()
+    weather.blow(300, access=100, repeats=80)
+    assert list(weather.storm.deaf) == ["bras1"]
+    for nas in ("bras2", "bras3") * 10:
+        weather.storm.note(weather.now, "bras1", 100, 100, 80)
+        weather.blow(1, access=0, acct=120, repeats=60, nas=nas)
+    assert weather.storm.active
+    assert weather.storm.reason is Reason.REPEATS
+
+
+def test_a_nas_that_hears_again_is_like_any_other() -> None:
+    weather = Weather()
+    weather.blow(300, access=100, repeats=80)
+    weather.blow(70, access=100)
+    assert list(weather.storm.deaf) == []
+    assert weather.both(4, access=100, repeats=40)
+
+
+def test_a_storm_that_goes_on_hinders_nothing_for_ever() -> None:
+    weather = Weather()
+    assert not weather.storm.hinders(weather.now)
+    for second in range(1000):
+        weather.storm.note_reboot("bras1", weather.now)
+        assert weather.storm.active
+        assert weather.storm.hinders(weather.now) is (second < 900)
+        weather.now += 1
+    assert not weather.storm.hinders(weather.now + 40)
 
 
 def test_few_repeats_are_none() -> None:

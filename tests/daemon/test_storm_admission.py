@@ -288,18 +288,34 @@ def with_storm(stack: Stack, sessions: int = 1_000) -> Storm:
 
 
 def test_logins_and_repeats_are_counted_towards_a_storm() -> None:
-    stack = Stack()
+    stack = Stack(nas(id="mad", prefixes=(ip_network(f"{MAD}/32"),)))
     storm = with_storm(stack)
-    twin = stack.nas()
-    request = twin.login("alice", "wonderland")
+    twins = {count: stack.nas(address) for address, count in ((GOOD, 60), (MAD, 40))}
+    requests = {count: twin.login("alice", "wonderland") for count, twin in twins.items()}
     for _ in range(4):
-        for _ in range(100):
-            twin.send(request)
+        for count, twin in twins.items():
+            for _ in range(count):
+                twin.send(requests[count])
         stack.now += 1.0
     assert storm.turn(stack.now)
     assert storm.reason is Reason.REPEATS
     seen = storm.snapshot(stack.now, stack.at)
     assert (round(seen.access_per_s), seen.nas, seen.repeats_share) == (100, "lab", 1.0)
+
+
+def test_a_nas_that_does_not_hear_our_answers_makes_no_storm() -> None:
+    stack = Stack(nas(id="mad", prefixes=(ip_network(f"{MAD}/32"),)))
+    storm = with_storm(stack)
+    good, deaf = stack.nas(), stack.nas(MAD)
+    for _ in range(240):
+        for _ in range(3):
+            request = deaf.login("alice", "wonderland")
+            for _ in range(3):
+                deaf.send(request)
+        good.send(good.login("alice", "wonderland"))
+        stack.now += 1.0
+    assert not storm.turn(stack.now)
+    assert storm.deaf == ("mad",)
 
 
 def reboot(twin: NasTwin) -> bytes:

@@ -320,6 +320,96 @@ def test_a_plan_that_moves_its_month_back_goes_on_counting() -> None:
     assert used(desk.usage, Allowance(name="m", most=1), NOON + 1200, LAGOS, 20) == Used(8000, "")
 
 
+def online(desk: Desk, begins: str, month_day: int) -> Line:
+    """Let a subscriber upload 1,000 octets and download 3,000 in the ten minutes from then."""
+    line = Line(at(begins))
+    desk.month_day = month_day
+    desk.hear(line.report(START, 0))
+    desk.hear(line.report(INTERIM, 600, 1000))
+    return line
+
+
+def use_on(desk: Desk, line: Line, then: str, upload: int, month_day: int | None) -> None:
+    """Let the subscriber have uploaded so much by then, while its plan has that day."""
+    after_s = at(then) - line.began
+    _, session = desk.table.apply(line.report(INTERIM, after_s, upload, seq=1000 + int(after_s)))
+    desk.book.count(session, desk.zone, month_day, at(then))
+
+
+@pytest.mark.parametrize("other", [1, 25, None])
+def test_a_month_is_not_lost_while_the_plan_has_another_day_or_is_missing(other: int | None) -> None:
+    desk = Desk()
+    line = online(desk, "2026-02-16T12:00:00", 15)
+    use_on(desk, line, "2026-03-10T12:00:00", 2000, other)
+    use_on(desk, line, "2026-03-10T13:00:00", 3000, 15)
+    assert (desk.usage.month.start, octets(desk.usage.month)) == (at("2026-02-15T00:00:00"), (3000, 9000))
+    assert used(desk.usage, quota(), at("2026-03-10T14:00:00"), LAGOS, other or 1) == Used(12_000, "")
+
+
+@pytest.mark.parametrize(
+    ("other", "begins"),
+    [(1, "2026-03-01T00:00:00"), (10, "2026-03-10T00:00:00"), (None, "2026-03-15T00:00:00")],
+)
+def test_a_month_of_the_old_day_runs_to_its_end_and_the_next_is_of_the_new(
+    other: int | None, begins: str
+) -> None:
+    desk = Desk()
+    line = online(desk, "2026-02-16T12:00:00", 15)
+    use_on(desk, line, "2026-03-14T23:59:59", 2000, other)
+    assert octets(desk.usage.month) == (2000, 6000)
+    assert used(desk.usage, quota(), at("2026-03-14T23:59:59"), LAGOS, other or 1).amount == 8000
+    assert used(desk.usage, quota(), at("2026-03-15T00:00:00"), LAGOS, other or 1).amount == 0
+    use_on(desk, line, "2026-03-15T00:00:01", 2000, other)
+    use_on(desk, line, "2026-03-15T12:00:00", 2500, other)
+    assert (desk.usage.month.start, octets(desk.usage.month)) == (at(begins), (500, 1500))
+
+
+def test_the_tenants_move_to_another_time_zone_loses_no_month() -> None:
+    desk = Desk()
+    line = online(desk, "2026-03-05T12:00:00", 1)
+    desk.zone = ZoneInfo("America/Bogota")
+    use_on(desk, line, "2026-03-20T12:00:00", 2000, 1)
+    assert octets(desk.usage.month) == (2000, 6000)
+    use_on(desk, line, "2026-04-01T12:00:00", 2000, 1)
+    assert desk.usage.month.start == at("2026-04-01T00:00:00", desk.zone)
+
+
+def test_a_subscriber_without_a_plan_is_counted_by_the_calendars_month() -> None:
+    desk = Desk()
+    line = Line(NOON)
+    desk.table.apply(line.report(START, 0))
+    use_on(desk, line, "2026-03-11T13:00:00", 10, None)
+    assert desk.usage.month.start == at("2026-03-01T00:00:00")
+
+
+MONOTONIC = 5_000.0
+
+
+def use_at(desk: Desk, second: float, wrong_s: float = 0.0) -> None:
+    """Let a session of a minute upload 100 octets that second after NOON, the clock being so many seconds wrong."""
+    line = Line(NOON + second - 60 + wrong_s, b"%d" % second)
+    for report in (line.report(START, 0, seq=1), line.report(STOP, 60, 100, seq=2)):
+        _, session = desk.table.apply(report)
+    desk.book.count(session, LAGOS, 1, NOON + second + wrong_s, MONOTONIC + second)
+
+
+def test_a_clock_that_leaps_ahead_for_minutes_ends_no_window() -> None:
+    desk = Desk()
+    for second, wrong_s in ((700, 0), (760, 31 * 86_400), (1300, 31 * 86_400), (1320, 0), (1400, 0)):
+        use_at(desk, second, wrong_s)
+    assert desk.usage.month.start == at("2026-03-01T00:00:00")
+    assert desk.usage.day.start == at("2026-03-11T00:00:00")
+    assert octets(desk.usage.month) == octets(desk.usage.day) == (500, 1500)
+    assert used(desk.usage, quota(), NOON + 1400, LAGOS, 1) == Used(2000, "")
+
+
+def test_a_clock_that_stays_ahead_is_believed_in_the_end() -> None:
+    desk = Desk()
+    for second, wrong_s in ((700, 0), (760, 31 * 86_400), (1370, 31 * 86_400)):
+        use_at(desk, second, wrong_s)
+    assert desk.usage.day.start == at("2026-04-11T00:00:00")
+
+
 # Allowances
 
 
@@ -375,7 +465,6 @@ def test_who_was_never_online_has_used_nothing() -> None:
 def test_a_window_that_lies_ahead_of_our_clock_is_a_gap(usage: Usage) -> None:
     found = used(usage, quota(Window.DAY), at("2026-03-10T23:59:50"), LAGOS, 1)
     assert found == Used(0, CLOCK)
-    assert not found.complete
 
 
 def test_allowances_used_up_come_in_the_plans_order(usage: Usage) -> None:
@@ -406,6 +495,27 @@ def test_used_up_with_a_gap_acts_only_where_told_to(usage: Usage) -> None:
     found = crossed(usage, plan, 0, NOON + 600, LAGOS)
     assert [each.acts for each in found] == [False, True, True]
     assert found[0].used == Used(4000, "records-lost")
+
+
+@pytest.mark.parametrize(("gap", "acts"), [(START_NOT_SEEN, False), (CLOCK, False), (LOST_STOP, True)])
+def test_a_lost_stop_makes_a_count_only_too_small_so_that_what_is_used_up_is(
+    usage: Usage, gap: str, acts: bool
+) -> None:
+    usage.mark_gap(gap, [2])
+    (found,) = crossed(usage, Rules(allowances=(quota(),)), 0, NOON + 600, LAGOS)
+    assert found.acts is acts
+
+
+def test_a_reboot_frees_nobody_who_is_over_quota() -> None:
+    desk, line = Desk(), Line(NOON)
+    desk.hear(line.report(START, 0))
+    session = desk.hear(line.report(INTERIM, 600, 1000))
+    desk.table.reboot(Reboot(9, "demo", "lab", b"\x04lab", NOON + 700))
+    desk.table.close_some(10)
+    desk.count(session, NOON + 700)
+    (found,) = crossed(desk.usage, Rules(allowances=(quota(),)), 0, NOON + 800, LAGOS)
+    assert (found.used, found.acts) == (Used(4000, LOST_STOP), True)
+    assert not crossed(desk.usage, Rules(allowances=(quota(most=4001),)), 0, NOON + 800, LAGOS)
 
 
 # Rows

@@ -80,7 +80,7 @@ def box(edge: Daemon, tmp_path: Path) -> Iterator[Box]:
         yield box
         box.nak, box.stops = None, True
         for each in live(edge):
-            edge.run("session", "kick", each["uid"], "--wait", check=False)
+            edge.run("session", "kick", "--uid", each["uid"], "--wait", check=False)
         assert live(edge) == []
 
 
@@ -240,9 +240,9 @@ def test_the_test_tells_a_wrong_secret_and_a_closed_port(edge: Daemon, box: Box,
     ("words", "code"),
     [
         (["coa", "test", "nowhere"], NOT_FOUND),
-        (["coa", "test", "lab", "--address", "here"], FAILURE),
+        (["coa", "test", "lab", "--address", "here"], USAGE),
         (["coa", "test", "lab", "--session", "999999"], NOT_FOUND),
-        (["event", "list", "--kind", "gossip"], FAILURE),
+        (["event", "list", "--kind", "gossip"], USAGE),
         (["event", "list", "--since", "yesterday"], USAGE),
     ],
 )

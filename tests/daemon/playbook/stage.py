@@ -193,12 +193,16 @@ class Play:
             await asyncio.sleep(0.002)
 
     async def settled(self) -> None:
-        """Let time pass until every session is what it should be, and nothing is at work for that."""
-        enforcement = self.path.enforcement
+        """Let time pass until every session was told what it should be; the effect is awaited after that."""
         await self.until(
             lambda: not self.deviating() and not self.path.keeper.counted and not self._changing()
         )
-        assert not enforcement.reconciler.deviations
+
+    async def confirmed(self, bng: BngTwin, cpe: CpeTwin) -> None:
+        """Let equipment report once more, and time pass until no change waits for its effect."""
+        await self.pass_time(5)
+        bng.interim(cpe)
+        await self.until(lambda: not self.path.enforcement.reconciler.deviations)
 
     def _changing(self) -> bool:
         for job in self.path.enforcement.engine.jobs():
@@ -209,12 +213,14 @@ class Play:
         return False
 
     def deviating(self) -> list[str]:
-        """Return whose sessions are not what they should be; looks at all of them now."""
+        """Return whose sessions were not told what they should be; looks at all of them now."""
         reconciler = self.path.enforcement.reconciler
         for session in self.path.sessions.snapshot():
             if session.state is not State.CLOSED:
                 reconciler.look(session)
-        found = [self.path.sessions.find_uid(uid) for uid in reconciler.deviations]
+        found = [
+            self.path.sessions.find_uid(uid) for uid, each in reconciler.deviations.items() if each.found
+        ]
         return [session.username for session in found if session is not None]
 
     def events(self, *kinds: str) -> list[Event]:

@@ -1,0 +1,42 @@
+"""A fault of ours is answered like every failure, tells the asker nothing of how, and is logged once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import cast
+
+import httpx
+from fastapi import FastAPI
+
+from daemon import logs
+from daemon.api.application import admin_app
+from daemon.api.services import Services
+
+
+class Broken:
+    """Stands where the owners of the facts should be: nothing can be asked of it."""
+
+
+def ask(app: FastAPI, path: str) -> httpx.Response:
+    async def go() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
+            return await client.get(path, headers={"X-Request-ID": "r1"})
+
+    return asyncio.run(go())
+
+
+def test_a_fault_is_answered_in_json_and_logged_once() -> None:
+    out = io.StringIO()
+    logs.setup("info", "json", out)
+    app = admin_app(cast("Services", Broken()), "0")
+    answer = ask(app, "/api/v1/status")
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["request_id"]) == (500, "internal-error", "r1")
+    assert answer.headers["X-Request-ID"] == "r1"
+    assert "Broken" not in answer.text
+    (line,) = out.getvalue().splitlines()
+    logged = json.loads(line)
+    assert (logged["event"], logged["request"]) == ("api-fault", "r1")
+    assert "AttributeError" in logged["exception"]
