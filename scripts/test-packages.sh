@@ -4,6 +4,7 @@ set -euo pipefail
 
 packages=(
     freeradius freeradius-common freeradius-utils openssl systemd tcpdump
+    postgresql nftables sqlite3
     iproute2 hostapd wpasupplicant eapoltest libpam-radius-auth pamtester
     strongswan-charon strongswan-swanctl libcharon-extra-plugins libcharon-extauth-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins

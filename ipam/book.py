@@ -1,0 +1,336 @@
+"""The book of leases: bundles are taken at login, bound at Start, renewed by interims, ended by Stop or by time.
+
+A bundle belongs to one login. When an owner logs in again while a session is live, the new bundle shares the slots
+of the old one, and a slot is given up only when no bundle has it any more: a second login that never becomes a
+session cannot take the address from the first, nor can the late Stop of a dead session.
+
+Nothing here waits, so nothing can come between looking for a slot and taking it. What must be durable before an
+answer leaves is in `ipam.ledger`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ipam.choose import Pick, choose, ripen_one
+from ipam.history import Party, clean, clean_party
+from ipam.kinds import BOUND, FREE, RESERVED, STATES, TENTATIVE, Cause, Shortage
+from ipam.lease import Bundle, Conflict, Exhausted, Lease, Origin, Request, Standing
+from ipam.register import Register
+from ipam.shelf import Shelf, Tenure
+from ipam.wheel import Wheel
+
+
+class Live:
+    """A bundle that has not ended. `due` is monotonic seconds; `session` is empty until the Start."""
+
+    __slots__ = ("due", "ended", "id", "key", "lease_s", "members", "serial", "session")
+
+    def __init__(self, number: int, key: tuple[str, str], lease_s: float) -> None:
+        self.id = number
+        self.key = key  # tenant and owner
+        self.members: list[tuple[Shelf, int, Tenure]] = []
+        self.lease_s = lease_s
+        self.due = 0.0
+        self.session = ""
+        self.serial = 0
+        self.ended = False
+
+
+class Book:
+    """The bundles of one node, over the pools of its register."""
+
+    def __init__(self, register: Register) -> None:
+        self.register = register
+        self._bundles: dict[int, Live] = {}
+        self._by_owner: dict[tuple[str, str], list[Live]] = {}
+        self._wheel: Wheel[Live] = Wheel()
+        self._care_at = 0  # which shelf is looked at first next time
+
+    def __len__(self) -> int:
+        """How many bundles are live."""
+        return len(self._bundles)
+
+    # --- login -----------------------------------------------------------------------------------
+
+    def take(self, owner: str, request: Request, now: float, at: float) -> Bundle | Exhausted | Conflict:
+        """Return a bundle with everything that is wanted, tentatively, or why there is none; then nothing is taken.
+
+        The same owner asking again gets the same: live leases first, then what it had last. Do not answer the
+        subscriber before `durable(bundle)`.
+        """
+        owner = clean(owner)
+        picks: list[Pick] = []
+        for wanted in request.wanted:
+            pick = choose(self.register, request.tenant, owner, wanted, now, at)
+            if not isinstance(pick, Pick):
+                return pick
+            if any(
+                pick.shelf is each.shelf and (pick.cell == each.cell or pick.key == each.key)
+                for each in picks
+            ):
+                raise ValueError(f"pool {pick.shelf.pool.name} is wanted twice in one bundle")
+            picks.append(pick)
+        if self.register.ledger.behind and not all(pick.origin is Origin.LIVE for pick in picks):
+            return Exhausted(Shortage.STORE_BEHIND, picks[0].kind, picks[0].shelf.pool.name)
+        key = (request.tenant, owner)
+        live = self._same(key, picks)
+        due = now + _longest([pick.shelf.pool.tentative_s for pick in picks])
+        if live is None:
+            live = self._begin(key, request, picks, at)
+            self._wheel.put(live, due)
+        live.due = due
+        leases = [_lease(pick, member) for pick, member in zip(picks, live.members, strict=True)]
+        return Bundle(live.id, owner, tuple(leases), live.serial)
+
+    def _same(self, key: tuple[str, str], picks: list[Pick]) -> Live | None:
+        """Return the owner's bundle that is not a session yet and has exactly these slots."""
+        owned = self._by_owner.get(key)
+        if owned is None:
+            return None
+        wanted = [(pick.shelf, pick.cell) for pick in picks]
+        for live in owned:
+            if not live.session and [(shelf, cell) for shelf, cell, _ in live.members] == wanted:
+                return live
+        return None
+
+    def _begin(self, key: tuple[str, str], request: Request, picks: list[Pick], at: float) -> Live:
+        register = self.register
+        lease_s = request.lease_s or _longest([pick.shelf.pool.lease_s for pick in picks])
+        live = Live(register.new_id(), key, lease_s)
+        party = clean_party(request.party)
+        for pick in picks:
+            shelf = pick.shelf
+            allocator = shelf.allocator
+            old = allocator.states[pick.cell]
+            cell = allocator.claim(pick.cell, pick.key)
+            tenure = shelf.tenures.get(cell)
+            if not TENTATIVE <= old <= BOUND or tenure is None:
+                tenure = Tenure(register.new_id(), shelf.unit(cell), key[1], party, at)
+                tenure.bundle_id = live.id
+                shelf.tenures[cell] = tenure
+                register.record(shelf, cell, old, Cause.LOGIN, at)
+            tenure.claims += 1
+            live.members.append((shelf, cell, tenure))
+            if tenure.serial > live.serial:
+                live.serial = tenure.serial
+        self._enter(live)
+        return live
+
+    def _enter(self, live: Live) -> None:
+        self._bundles[live.id] = live
+        self._by_owner.setdefault(live.key, []).append(live)
+
+    def durable(self, bundle: Bundle) -> bool:
+        """Tell whether a bundle may be told to its subscriber: it is on disk and still stands."""
+        return self.register.ledger.durable(bundle.serial) and self.stands(bundle.id)
+
+    def stands(self, bundle_id: int) -> bool:
+        """Tell whether a bundle has not ended."""
+        return bundle_id in self._bundles
+
+    # --- session ---------------------------------------------------------------------------------
+
+    def bind(
+        self, bundle_id: int, session: str, now: float, at: float, party: Party | None = None
+    ) -> int | None:
+        """A session uses the bundle; return the serial to wait for, None where there is no such bundle (any more).
+
+        A Start that comes again renews. `party` is better knowledge than that of the login, if there is any.
+        """
+        live = self._bundles.get(bundle_id)
+        if live is None:
+            return None
+        session = clean(session)
+        live.session = session
+        self._renew(live, now)
+        for shelf, cell, tenure in live.members:
+            old = shelf.allocator.states[cell]
+            if old == BOUND and tenure.session == session:
+                continue
+            tenure.session = session
+            tenure.bundle_id = live.id
+            if party is not None:
+                tenure.party = clean_party(party)
+            if old == TENTATIVE:
+                shelf.allocator.bind(cell)
+            cause = Cause.START if old == TENTATIVE else Cause.OTHER_SESSION
+            live.serial = self.register.record(shelf, cell, old, cause, at)
+        return live.serial
+
+    def renew(self, bundle_id: int, now: float) -> bool:
+        """An interim was heard; False where there is no such bundle. Nothing is written: a restart renews all."""
+        live = self._bundles.get(bundle_id)
+        if live is None:
+            return False
+        self._renew(live, now)
+        return True
+
+    def _renew(self, live: Live, now: float) -> None:
+        due = now + live.lease_s
+        if due < live.due:  # the wheel would look too late
+            self._wheel.put(live, due)
+        live.due = due
+
+    def release(
+        self, bundle_id: int, cause: Cause, now: float, at: float, session: str | None = None
+    ) -> int | None:
+        """End a bundle; return the serial to wait for, None where there is no such bundle.
+
+        With `session`, only if the bundle is that session's or none's: a Stop names its own.
+        """
+        live = self._bundles.get(bundle_id)
+        if live is None or (session is not None and live.session not in ("", clean(session))):
+            return None
+        self._end(live, cause, now, at)
+        return live.serial
+
+    def _end(self, live: Live, cause: Cause, now: float, at: float) -> None:
+        live.ended = True
+        del self._bundles[live.id]
+        owned = self._by_owner[live.key]
+        owned.remove(live)
+        if not owned:
+            del self._by_owner[live.key]
+        for shelf, cell, tenure in live.members:
+            tenure.claims -= 1
+            if shelf.tenures.get(cell) is not tenure:
+                continue
+            if tenure.claims == 0:
+                live.serial = self.end_lease(shelf, cell, cause, now, at)
+            elif tenure.bundle_id == live.id:
+                self._hand_over(shelf, cell, tenure, at)
+
+    def _hand_over(self, shelf: Shelf, cell: int, tenure: Tenure, at: float) -> None:
+        """A slot goes on in another bundle of its owner, which may be of a session that began earlier."""
+        others = self._by_owner.get((shelf.pool.tenant, tenure.owner), ())
+        heirs = [each for each in others if (shelf, cell, tenure) in each.members]
+        heir = next((each for each in heirs if each.session), heirs[0])
+        tenure.bundle_id = heir.id
+        if heir.session and heir.session != tenure.session:
+            tenure.session = heir.session
+            heir.serial = self.register.record(shelf, cell, BOUND, Cause.OTHER_SESSION, at)
+
+    def end_lease(self, shelf: Shelf, cell: int, cause: Cause, now: float, at: float) -> int:
+        """End one lease that no bundle has any more; return the serial."""
+        old = shelf.allocator.states[cell]
+        new = shelf.allocator.end(cell, now)
+        serial = self.register.record(shelf, cell, old, cause, at)
+        if new == FREE or new >= RESERVED:
+            del shelf.tenures[cell]
+        return serial
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def expire_due(self, now: float, at: float, most: int) -> int:
+        """End what is over and let waiting slots go on, `most` steps in all; return how many there were.
+
+        As many as `most` means that there is more. Does nothing while the store is behind.
+        """
+        done = 0
+        if self.register.ledger.behind:
+            return 0
+        for live in self._wheel.due(now, most):
+            done += 1
+            if live.ended:
+                continue
+            if live.due > now:
+                self._wheel.put(live, live.due)
+            else:
+                cause = Cause.LEASE_OVER if live.session else Cause.TENTATIVE_OVER
+                self._end(live, cause, now, at)
+        return done + self._ripen(now, at, most - done)
+
+    def _ripen(self, now: float, at: float, most: int) -> int:
+        shelves = list(self.register.shelves.values())
+        done = 0
+        for step in range(len(shelves)):
+            shelf = shelves[(self._care_at + step) % len(shelves)]
+            while done < most and ripen_one(self.register, shelf, now, at):
+                done += 1
+            if done >= most:
+                self._care_at = (self._care_at + step) % len(shelves)
+                break
+        return done
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def bundles_of(self, tenant: str, owner: str) -> tuple[int, ...]:
+        """Return the ids of an owner's live bundles, oldest first."""
+        return tuple(live.id for live in self._by_owner.get((tenant, clean(owner)), ()))
+
+    def bundle_of(self, shelf: Shelf, cell: int) -> Live | None:
+        """Return the live bundle that a slot is in; of several the one that bound it."""
+        tenure = shelf.tenures.get(cell)
+        if tenure is None or not tenure.claims:
+            return None
+        live = self._bundles.get(tenure.bundle_id)
+        if live is not None:
+            return live
+        key = (shelf.pool.tenant, tenure.owner)
+        return next(
+            (each for each in self._by_owner.get(key, ()) if (shelf, cell, tenure) in each.members), None
+        )
+
+    def standing(self, shelf: Shelf, cell: int, now: float, at: float) -> Standing:
+        """Return one slot as a listing shows it."""
+        tenure = shelf.tenures.get(cell)
+        live = self.bundle_of(shelf, cell)
+        party = tenure.party if tenure is not None else Party()
+        return Standing(
+            tenant=shelf.pool.tenant,
+            pool=shelf.pool.name,
+            kind=shelf.pool.kind,
+            unit=shelf.unit(cell),
+            state=STATES[shelf.allocator.states[cell]],
+            lease_id=tenure.lease_id if tenure is not None else 0,
+            bundle_id=live.id if live is not None else 0,
+            owner=shelf.owner_of(cell),
+            session=tenure.session if tenure is not None else "",
+            party=party,
+            since_at=tenure.since_at if tenure is not None else 0.0,
+            expires_at=at + live.due - now if live is not None else None,
+        )
+
+    # --- for loading and for operators -----------------------------------------------------------
+
+    def adopt(
+        self,
+        number: int,
+        key: tuple[str, str],
+        members: Iterable[tuple[Shelf, int, Tenure]],
+        session: str,
+        now: float,
+    ) -> Live:
+        """Take up a bundle that has its slots already; it has its whole time from now on."""
+        owned = list(members)
+        live = Live(number, key, max(shelf.pool.lease_s for shelf, _, _ in owned))
+        live.members = owned
+        live.session = session
+        for _, _, tenure in owned:
+            tenure.claims += 1
+        times = (shelf.pool.lease_s if session else shelf.pool.tentative_s for shelf, _, _ in owned)
+        live.due = now + max(times)
+        self._enter(live)
+        self._wheel.put(live, live.due)
+        return live
+
+    def end_all(
+        self, shelf: Shelf, cell: int, tenure: Tenure, cause: Cause, now: float, at: float
+    ) -> tuple[int, ...]:
+        """End every bundle that one tenure of a slot is in; return their ids."""
+        owned = self._by_owner.get((shelf.pool.tenant, tenure.owner), ())
+        found = [live for live in owned if (shelf, cell, tenure) in live.members]
+        for live in found:
+            self._end(live, cause, now, at)
+        return tuple(live.id for live in found)
+
+
+def _longest(seconds: list[float]) -> float:
+    return seconds[0] if len(seconds) == 1 else max(seconds, default=0.0)
+
+
+def _lease(pick: Pick, member: tuple[Shelf, int, Tenure]) -> Lease:
+    shelf, cell, tenure = member
+    state = STATES[shelf.allocator.states[cell]]
+    return Lease(tenure.lease_id, shelf.pool.name, pick.kind, tenure.unit, state, pick.origin, pick.fallback)

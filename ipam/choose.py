@@ -1,0 +1,202 @@
+"""Which slot a wanted unit would be, before anything is taken: the half of a login that may fail."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ipam.address import Unit
+from ipam.allocator import FRESH, OUT, SHUN
+from ipam.cells import NONE
+from ipam.kinds import (
+    BITS,
+    BOUND,
+    DECLINED,
+    DISABLED,
+    FREE,
+    HELD,
+    QUARANTINED,
+    RESERVED,
+    STATES,
+    TENTATIVE,
+    Cause,
+    Kind,
+    LeaseState,
+    PoolState,
+    Shortage,
+    Space,
+)
+from ipam.layout import Listed
+from ipam.lease import Conflict, Exhausted, Origin, Wanted
+from ipam.register import Register
+from ipam.shelf import Shelf, exact_key, plain_owner
+
+_RIPEN_MOST = 4  # waiting slots that one login may set free, should the timer be late
+
+
+class Pick(NamedTuple):
+    """A slot that can be taken at once; `key` is what the allocator is to know the owner by."""
+
+    shelf: Shelf
+    cell: int
+    key: str
+    kind: Kind
+    origin: Origin
+    fallback: bool
+
+
+def choose(
+    register: Register, tenant: str, owner: str, wanted: Wanted, now: float, at: float
+) -> Pick | Exhausted | Conflict:
+    """Return the slot for one member of a bundle, or why there is none."""
+    if wanted.unit is not None:
+        return choose_exactly(register, tenant, wanted.vrf, owner, wanted.kind, wanted.unit, Origin.FIXED)
+    if register.set_aside:
+        aside = register.set_aside.get((tenant, owner, wanted.kind))
+        if aside is not None:
+            return choose_exactly(register, tenant, aside[0], owner, wanted.kind, aside[1], Origin.RESERVED)
+    shelves: list[Shelf] = []
+    refusal: Exhausted | None = None
+    for name in _candidates(register, tenant, wanted.pools):
+        shelf = register.find(tenant, name)
+        shortage = _unfit(register, shelf, name, wanted.kind)
+        if shelf is None or shortage is not None:
+            refusal = refusal or Exhausted(shortage or Shortage.UNKNOWN_POOL, wanted.kind, name)
+        else:
+            shelves.append(shelf)
+    for shelf in shelves:
+        cell = shelf.allocator.find(owner)
+        if cell >= 0:
+            return Pick(shelf, cell, owner, wanted.kind, _origin(shelf, cell), _is_fallback(shelf, wanted))
+    for shelf in shelves:
+        cell = _pick_new(register, shelf, now, at)
+        if cell != NONE:
+            origin = Origin.REUSED
+            if cell == FRESH:
+                cell, origin = shelf.allocator.open_fresh(), Origin.FRESH
+            return Pick(shelf, cell, owner, wanted.kind, origin, _is_fallback(shelf, wanted))
+    return refusal if not shelves and refusal is not None else _exhausted(shelves, wanted, now, at)
+
+
+def _is_fallback(shelf: Shelf, wanted: Wanted) -> bool:
+    return shelf.pool.name != wanted.pools[0]
+
+
+def _candidates(register: Register, tenant: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the pools in the order in which they are tried: each with the fallbacks that its definition names."""
+    if len(names) == 1:
+        shelf = register.find(tenant, names[0])
+        if shelf is None or not shelf.pool.fallbacks:
+            return names
+    wanted: dict[str, None] = {}
+    for name in names:
+        wanted[name] = None
+        shelf = register.find(tenant, name)
+        if shelf is not None:
+            wanted.update(dict.fromkeys(shelf.pool.fallbacks))
+    return tuple(wanted)
+
+
+def _unfit(register: Register, shelf: Shelf | None, name: str, kind: Kind) -> Shortage | None:
+    if shelf is None:
+        others = any(pool == name for _, pool in register.shelves)
+        return Shortage.OTHER_TENANT if others else Shortage.UNKNOWN_POOL
+    if shelf.pool.kind is not kind:
+        return Shortage.WRONG_KIND
+    return Shortage.DISABLED if shelf.pool.state is PoolState.DISABLED else None
+
+
+def _origin(shelf: Shelf, cell: int) -> Origin:
+    state = shelf.allocator.states[cell]
+    if TENTATIVE <= state <= BOUND:
+        return Origin.LIVE
+    return Origin.RESERVED if state == RESERVED else Origin.STICKY
+
+
+def _pick_new(register: Register, shelf: Shelf, now: float, at: float) -> int:
+    cell = shelf.allocator.pick_new()
+    for _ in range(_RIPEN_MOST):
+        if cell != NONE or not ripen_one(register, shelf, now, at):
+            break
+        cell = shelf.allocator.pick_new()
+    return cell
+
+
+def ripen_one(register: Register, shelf: Shelf, now: float, at: float) -> bool:
+    """Let one slot go on whose wait is over; False where none is."""
+    allocator = shelf.allocator
+    cell = allocator.ripe(now)
+    if cell == NONE:
+        return False
+    old = allocator.states[cell]
+    new = allocator.ripen(cell)
+    register.record(shelf, cell, old, Cause.HOLD_OVER if old == HELD else Cause.QUARANTINE_OVER, at)
+    if new in (FREE, RESERVED, DISABLED):
+        shelf.tenures.pop(cell, None)
+    return True
+
+
+def _exhausted(shelves: list[Shelf], wanted: Wanted, now: float, at: float) -> Exhausted:
+    if not shelves:
+        return Exhausted(Shortage.UNKNOWN_POOL, wanted.kind, "")
+    dues = [due for shelf in shelves if (due := shelf.allocator.next_due()) is not None]
+    next_at = at + max(min(dues) - now, 0.0) if dues else None
+    first = shelves[0]
+    if first.pool.state is PoolState.DRAINING:
+        reason = Shortage.DRAINING
+    elif not first.allocator.segments:
+        reason = Shortage.NO_BLOCK
+    else:
+        reason = Shortage.EXHAUSTED if next_at is None else Shortage.WAITING
+    return Exhausted(reason, wanted.kind, first.pool.name, next_at)
+
+
+def choose_exactly(
+    register: Register, tenant: str, vrf: str, owner: str, kind: Kind, unit: Unit, origin: Origin
+) -> Pick | Conflict:
+    """Return the slot that is this unit, if nobody else has it, had it lately or has it reserved."""
+    place = register.place(tenant, vrf, unit)
+    if place is None:
+        return Conflict(unit, "", LeaseState.DISABLED, "")
+    shelf, slot = place
+    cell = shelf.allocator.carve(slot)
+    if cell == NONE:  # in a block of another node
+        return Conflict(unit, shelf.pool.name, LeaseState.DISABLED, "")
+    for each in (cell, *_overlapping(shelf, unit)):
+        if not _may_have(shelf, each, owner):
+            state = STATES[shelf.allocator.states[each]]
+            return Conflict(unit, shelf.pool.name, state, shelf.owner_of(each))
+    live = TENTATIVE <= shelf.allocator.states[cell] <= BOUND
+    key = shelf.allocator.owners[cell] if live else exact_key(owner, unit)
+    return Pick(shelf, cell, key or owner, kind, Origin.LIVE if live else origin, fallback=False)
+
+
+def _overlapping(shelf: Shelf, unit: Unit) -> list[int]:
+    if not isinstance(shelf.layout, Listed):
+        return []
+    return [shelf.allocator.cell_at(slot) for slot in shelf.layout.overlapping(unit)]
+
+
+def _may_have(shelf: Shelf, cell: int, owner: str) -> bool:
+    if cell == NONE:
+        return True
+    allocator = shelf.allocator
+    state = allocator.states[cell]
+    reserved_for = allocator.reserved_for.get(cell)
+    if reserved_for is not None and plain_owner(reserved_for) != owner:
+        return False
+    if state in (FREE, RESERVED):
+        return True
+    if state == DISABLED:
+        return not allocator.marks[cell] & OUT
+    if state == DECLINED or allocator.marks[cell] & SHUN:
+        return TENTATIVE <= state <= BOUND and shelf.owner_of(cell) == owner
+    return state <= QUARANTINED and shelf.owner_of(cell) == owner
+
+
+def kind_of(unit: Unit) -> Kind:
+    """Return which kind of pool would lease such a unit."""
+    if unit.space is Space.IPV4:
+        return Kind.V4
+    if unit.space is Space.IPV6:
+        return Kind.V6_NA if unit.length == BITS[Space.IPV6] else Kind.PD
+    return {Space.SVLAN: Kind.SVLAN, Space.CVLAN: Kind.CVLAN, Space.PORTS: Kind.CGN_BLOCK}[unit.space]

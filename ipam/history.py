@@ -1,0 +1,120 @@
+"""The history of leases: one event for each change of state, each with the hash of the one before.
+
+An event is evidence: its hash is SHA-256 over the hash before it and the JSON array of its fields, so that none can
+be altered, left out or put in between without the chain showing it. `seq` counts from 1 without gaps for each book;
+the order of events is that of `seq`, whatever the clock did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+GENESIS: Final = bytes(32)
+"""The hash before the first event."""
+
+
+class Party(NamedTuple):
+    """Who and where, as far as it is known; empty where it is not. `nas` is a name, `mac` as it was reported."""
+
+    subscriber: str = ""
+    nas: str = ""
+    circuit: str = ""
+    mac: str = ""
+
+
+NOBODY: Final = Party()
+
+
+class Change(NamedTuple):
+    """One change of the state of one slot, before it has its place in the chain. `at` is epoch seconds.
+
+    What is a closed set in `ipam.kinds` is plain text here, because it goes to the hash and the database as such.
+    """
+
+    at: float
+    boot: int
+    clock_quality: str
+    tenant: str
+    vrf: str
+    pool: str
+    kind: str
+    address: str  # canonical text: an address, first address of a prefix, VLAN id, `address:first port`
+    length: int  # prefix length; of a port block how many ports
+    lease_id: int  # 0 where there is no lease: reservations, disabled slots
+    owner: str
+    subscriber: str
+    session: str
+    nas: str
+    circuit: str
+    mac: str
+    old: str
+    new: str
+    cause: str
+    seen: str  # of a conflict: who was seen there
+    slot: int
+    fence: int  # generation of the block at that time; 0 where the pool is not divided
+
+
+class HistoryEvent(NamedTuple):
+    """A change in its place. `book` is whose chain it is of: the node's name."""
+
+    book: str
+    seq: int
+    change: Change
+    prev_hash: bytes
+    hash: bytes
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+
+
+def canonical(book: str, seq: int, change: Change) -> bytes:
+    """Return the octets that are hashed after the previous hash: an ASCII JSON array, fields in their order."""
+    return _encode([book, seq, *change]).encode("ascii")
+
+
+class Chain:
+    """Where the chain of one book ends."""
+
+    __slots__ = ("book", "hash", "seq")
+
+    def __init__(self, book: str, seq: int = 0, last_hash: bytes = GENESIS) -> None:
+        self.book = book
+        self.seq = seq
+        self.hash = last_hash
+
+    def append(self, change: Change) -> HistoryEvent:
+        """Return the event that a change becomes; the chain ends with it now."""
+        self.seq += 1
+        before = self.hash
+        self.hash = sha256(before + canonical(self.book, self.seq, change)).digest()
+        return HistoryEvent(self.book, self.seq, change, before, self.hash)
+
+
+def broken(events: Iterable[HistoryEvent], before: Chain) -> int | None:
+    """Return the `seq` of the first event that does not follow, None where all do.
+
+    `before` is where the chain ended before the first event given; it is moved on.
+    """
+    for event in events:
+        expected = before.append(event.change)
+        if (event.book, event.seq, event.hash) != (expected.book, expected.seq, expected.hash):
+            return event.seq
+        if event.prev_hash != expected.prev_hash:
+            return event.seq
+    return None
+
+
+def clean(text: str) -> str:
+    """Return text that every database keeps as it is: what is not printable is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else f"\\u{{{ord(each):x}}}" for each in text)
+
+
+def clean_party(party: Party) -> Party:
+    """Return a party whose texts are clean."""
+    return party if "".join(party).isprintable() else Party(*map(clean, party))

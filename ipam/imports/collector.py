@@ -1,0 +1,158 @@
+"""Gathers the records of an import, joins single units to ranges, and refuses what contradicts itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
+
+from ipam.imports.records import (
+    Address,
+    Block,
+    Finding,
+    Imported,
+    LeaseRecord,
+    PrefixRecord,
+    RangeRecord,
+    Refused,
+    ReservationRecord,
+)
+
+MAX_PROBLEMS = 1_000
+
+
+@dataclass(slots=True)
+class _Run:
+    """Units that follow one another, counted in units; where the first of them stands."""
+
+    first: int
+    last: int
+    file: str
+    line: int
+    pool: str
+
+
+class Collector:
+    """The result of an import while it is read; `finish` makes it complete or refuses it."""
+
+    def __init__(self) -> None:
+        self.problems: list[Finding] = []
+        self.problem_count = 0
+        self.notes: list[Finding] = []
+        self._prefixes: dict[tuple[str, Block], tuple[PrefixRecord, str, int]] = {}
+        self._reservations: dict[tuple[str, Block], tuple[ReservationRecord, str, int]] = {}
+        self._leases: dict[tuple[str, Block], tuple[LeaseRecord, str, int]] = {}
+        self._runs: dict[tuple[str, int, int], list[_Run]] = {}
+
+    def problem(self, finding: Finding) -> None:
+        """Take what makes the import impossible."""
+        self.problem_count += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(finding)
+
+    def note(self, finding: Finding) -> None:
+        """Take what the files say and the records cannot."""
+        if len(self.notes) < MAX_PROBLEMS:
+            self.notes.append(finding)
+
+    def prefix(self, record: PrefixRecord, file: str, line: int) -> None:
+        known = self._prefixes.setdefault((record.vrf, record.prefix), (record, file, line))
+        self._once(known[0] is record, record.prefix, file, line, known[1:])
+
+    def reservation(self, record: ReservationRecord, file: str, line: int) -> None:
+        known = self._reservations.setdefault((record.vrf, record.block), (record, file, line))
+        self._once(known[0] is record, record.block, file, line, known[1:])
+
+    def lease(self, record: LeaseRecord, file: str, line: int) -> None:
+        known = self._leases.setdefault((record.vrf, record.block), (record, file, line))
+        self._once(known[0] is record, record.block, file, line, known[1:])
+
+    def unit(self, pool: str, vrf: str, block: Block, file: str, line: int) -> None:
+        """Take one unit of a pool; units in order cost no memory."""
+        number = int(block.network_address) >> (block.max_prefixlen - block.prefixlen)
+        runs = self._runs.setdefault((vrf, block.version, block.prefixlen), [])
+        if runs and runs[-1].pool == pool and runs[-1].last + 1 == number:
+            runs[-1].last = number
+        else:
+            runs.append(_Run(number, number, file, line, pool))
+
+    def range(self, pool: str, vrf: str, first: Block, last: Block, file: str, line: int) -> None:
+        """Take the units of a pool from a first to a last one of the same length."""
+        shift = first.max_prefixlen - first.prefixlen
+        run = _Run(int(first.network_address) >> shift, int(last.network_address) >> shift, file, line, pool)
+        self._runs.setdefault((vrf, first.version, first.prefixlen), []).append(run)
+
+    def finish(self) -> Imported | Refused:
+        """Return everything, or every problem."""
+        ranges = self._ranges()
+        if self.problem_count:
+            return Refused(tuple(self.problems), self.problem_count)
+        return Imported(
+            prefixes=tuple(record for record, _, _ in self._prefixes.values()),
+            ranges=tuple(ranges),
+            reservations=tuple(record for record, _, _ in self._reservations.values()),
+            leases=tuple(record for record, _, _ in self._leases.values()),
+            notes=tuple(self.notes),
+        )
+
+    def _once(self, new: bool, block: Block, file: str, line: int, known: tuple[str, int]) -> None:
+        if not new:
+            self.problem(
+                Finding(
+                    file=file,
+                    line=line,
+                    field="address",
+                    got=str(block),
+                    expected=f"each block once in a VRF; it stands in {known[0]}:{known[1]} already",
+                    remedy="remove one of the two, or put them in different VRFs",
+                )
+            )
+
+    def _ranges(self) -> list[RangeRecord]:
+        found: list[RangeRecord] = []
+        for (vrf, version, length), runs in sorted(self._runs.items()):
+            runs.sort(key=lambda run: (run.first, run.last))
+            for lower, upper in pairwise(runs):
+                if upper.first <= lower.last:
+                    self._overlap(lower, upper, version, length)
+            shift = (32 if version == 4 else 128) - length
+            found += [
+                RangeRecord(
+                    pool=run.pool,
+                    first=_address(version, run.first << shift),
+                    last=_address(version, ((run.last + 1) << shift) - 1 if shift else run.last),
+                    length=length,
+                    vrf=vrf,
+                )
+                for run in _joined(runs)
+            ]
+        found.sort(key=lambda record: record.pool)
+        return found
+
+    def _overlap(self, lower: _Run, upper: _Run, version: int, length: int) -> None:
+        shift = (32 if version == 4 else 128) - length
+        both = "twice in pool" if lower.pool == upper.pool else f"in pool {lower.pool} and in pool"
+        self.problem(
+            Finding(
+                file=upper.file,
+                line=upper.line,
+                field="pool",
+                got=f"{_address(version, upper.first << shift)} {both} {upper.pool}",
+                expected=f"each address in one pool of a VRF; the other is in the rows from {lower.file}:{lower.line}",
+                remedy="remove one of the two, or name a VRF for one of the pools",
+            )
+        )
+
+
+def _joined(runs: list[_Run]) -> list[_Run]:
+    joined: list[_Run] = []
+    for run in runs:
+        if joined and joined[-1].pool == run.pool and joined[-1].last + 1 >= run.first:
+            joined[-1].last = max(joined[-1].last, run.last)
+        else:
+            joined.append(run)
+    return joined
+
+
+def _address(version: int, value: int) -> Address:
+    return IPv4Address(value) if version == 4 else IPv6Address(value)

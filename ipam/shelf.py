@@ -1,0 +1,250 @@
+"""One pool in the book: its definition, its layout, its allocator, and the tenures of what is not free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ipam.address import Unit, text
+from ipam.allocator import Allocator
+from ipam.cells import NONE
+from ipam.history import NOBODY, Change, Party
+from ipam.kinds import BOUND, SPACE_OF, STATES, TENTATIVE, Kind, LeaseState, Order, PoolState
+from ipam.layout import Counted, Listed, PortBlocks, layout_of
+from ipam.ledger import LeaseRow
+from ipam.model import Pool, Range, blocks_per_address
+from ipam.segment import Segment
+
+# Marks that only stored rows have, beside those of the allocator.
+KEPT: Final = 4  # the owner can have it again
+EXACT: Final = 8  # known by the key of an exact unit
+
+LIVE: Final = (LeaseState.TENTATIVE, LeaseState.BOUND)
+
+_BETWEEN: Final = "\x1f"  # cannot be in an owner's key, which is clean
+
+
+class Tenure:
+    """Who has a slot, or had it until it is free again. `claims` counts the bundles that it is in."""
+
+    __slots__ = (
+        "address",
+        "bundle_id",
+        "claims",
+        "lease_id",
+        "owner",
+        "party",
+        "serial",
+        "session",
+        "since_at",
+        "unit",
+    )
+
+    def __init__(
+        self, lease_id: int, unit: Unit, owner: str, party: Party, at: float, address: str | None = None
+    ) -> None:
+        self.lease_id = lease_id
+        self.unit = unit
+        self.address = text(unit.space, unit.value) if address is None else address
+        self.owner = owner
+        self.party = party
+        self.session = ""
+        self.since_at = at
+        self.claims = 0
+        self.bundle_id = 0
+        self.serial = 0
+
+
+class Shelf:
+    """A pool and everything that is known of its slots on this node.
+
+    A divided pool has no slots here until the node owns blocks of it.
+    """
+
+    __slots__ = ("allocator", "divided", "kind", "layout", "pool", "space", "tenures")
+
+    def __init__(self, pool: Pool, *, divided: bool) -> None:
+        self.pool = pool
+        self.divided = divided
+        self.kind = pool.kind.value
+        self.space = (
+            "" if pool.kind is Kind.FIXED else SPACE_OF[pool.kind].value
+        )  # of fixed units each has its own
+        self.layout: Counted | PortBlocks | Listed = layout_of(pool)
+        self.allocator = Allocator(
+            sticky=pool.sticky,
+            hold_s=pool.hold_s if pool.sticky else 0.0,
+            reuse_s=pool.reuse_s,
+            shun_s=max(pool.decline_s, pool.reuse_s),
+        )
+        self.tenures: dict[int, Tenure] = {}
+
+    def redefine(self, pool: Pool) -> None:
+        """Take over another definition of the same pool; ranges that are known keep their slots."""
+        self.pool = pool
+        self.layout = layout_of(pool)
+        self.allocator.sticky = pool.sticky
+        self.allocator.hold_s = pool.hold_s if pool.sticky else 0.0
+        self.allocator.reuse_s = pool.reuse_s
+        self.allocator.shun_s = max(pool.decline_s, pool.reuse_s)
+        self.close_as_defined()
+
+    def close_as_defined(self) -> None:
+        """Close the segments of what drains, open the others."""
+        pool_closed = self.pool.state is not PoolState.ACTIVE
+        for segment in self.allocator.segments:
+            part = self.range_at(segment.low)
+            closed = pool_closed or part is None or part.draining
+            if segment.closed is not (closed or segment.barred):
+                self.allocator.close(segment, closed=closed)
+
+    def range_at(self, slot: int) -> Range | None:
+        """Return the range that a slot lies in."""
+        for part in self.pool.ranges:
+            if part.first_slot <= slot < part.first_slot + part.slots:
+                return part
+        return None
+
+    def open_slots(self, first: int, last: int, *, block: int = 0, fence: int = 0) -> None:
+        """Let the allocator have slots, cut at the ends of ranges and exclusions; what it has already must not be."""
+        for part in self.pool.ranges:
+            low = max(first, part.first_slot)
+            high = min(last, part.first_slot + part.slots - 1)
+            if low <= high:
+                for segment in self._cut(part, low, high):
+                    segment.block, segment.fence = block, fence
+                    segment.closed = (
+                        segment.barred or part.draining or self.pool.state is not PoolState.ACTIVE
+                    )
+                    self.allocator.add_segment(segment)
+                    if self.pool.order is Order.SHUFFLED:
+                        for out_low, out_high in self._excluded_slots(part, low, high):
+                            self.allocator.exclude(segment, out_low, out_high)
+
+    def _cut(self, part: Range, low: int, high: int) -> Iterator[Segment]:
+        if self.pool.order is Order.SHUFFLED:
+            yield Segment(low, high - low + 1, key=self.pool.key)
+            return
+        for out_low, out_high in self._excluded_slots(part, low, high):
+            if low < out_low:
+                yield Segment(low, out_low - low)
+            yield Segment(out_low, out_high - out_low + 1, barred=True)
+            low = out_high + 1
+        if low <= high:
+            yield Segment(low, high - low + 1)
+
+    def _excluded_slots(self, part: Range, low: int, high: int) -> list[tuple[int, int]]:
+        """Return the excluded slots of a range as sorted spans that do not touch each other."""
+        spans: list[tuple[int, int]] = []
+        for first, last in sorted(self.pool.exclusions):
+            out_low, out_high = self._slots_touched(part, first, last)
+            out_low, out_high = max(out_low, low), min(out_high, high)
+            if out_low > out_high:
+                continue
+            if spans and out_low <= spans[-1][1] + 1:
+                spans[-1] = (spans[-1][0], max(out_high, spans[-1][1]))
+            else:
+                spans.append((out_low, out_high))
+        return spans
+
+    def _slots_touched(self, part: Range, first: int, last: int) -> tuple[int, int]:
+        if self.pool.kind is Kind.CGN_BLOCK:
+            per_address = blocks_per_address(self.pool)
+            low, high = (first - part.first) * per_address, (last - part.first + 1) * per_address - 1
+        else:
+            size = self.layout.unit(part.first_slot).last - part.first + 1
+            low, high = (first - part.first) // size, (last - part.first) // size
+        return part.first_slot + max(low, 0), part.first_slot + min(high, part.slots - 1)
+
+    def unit(self, cell: int) -> Unit:
+        """Return what the slot of a cell is."""
+        return self.layout.unit(self.allocator.slots[cell])
+
+    def slot_of(self, unit: Unit) -> int:
+        """Return the slot that is exactly this unit, NONE where there is none."""
+        if isinstance(self.layout, Listed):
+            return self.layout.find(unit)
+        slot = self.layout.slot(unit.value)
+        return slot if slot != NONE and self.layout.unit(slot) == unit else NONE
+
+    def in_turn(self, slots: list[int]) -> list[int]:
+        """Return slots in the order in which the pool gives them out."""
+        allocator = self.allocator
+        if self.pool.order is Order.SEQUENTIAL:
+            return sorted(slots)
+        ours = [(segment, slot) for slot in slots if (segment := allocator.segment_at(slot)) is not None]
+        ours.sort(key=lambda each: (each[0].low, each[0].number(each[1])))
+        return [slot for _, slot in ours]
+
+    def row(self, cell: int, last: Change) -> LeaseRow:
+        """Return a slot as it is stored now; `last` is the last change of it."""
+        tenure = self.tenures.get(cell)
+        party = tenure.party if tenure is not None else NOBODY
+        return LeaseRow(
+            last.tenant,
+            last.pool,
+            last.slot,
+            last.vrf,
+            self._space_of(cell),
+            last.address,
+            last.length,
+            self.owner_of(cell) or None,
+            last.new,
+            self._stored_marks(cell),
+            tenure.lease_id if tenure is not None else 0,
+            tenure.bundle_id if tenure is not None else 0,
+            tenure.since_at if tenure is not None else last.at,
+            tenure.session if tenure is not None else "",
+            *party,
+            last.fence,
+        )
+
+    def _space_of(self, cell: int) -> str:
+        return self.space or self.unit(cell).space.value
+
+    def _stored_marks(self, cell: int) -> int:
+        allocator = self.allocator
+        key = allocator.owners[cell]
+        marks = allocator.marks[cell] | (KEPT if key is not None else 0)
+        key = key or allocator.reserved_for.get(cell)
+        return marks | EXACT if key is not None and _BETWEEN in key else marks
+
+    def restore(self, row: LeaseRow, now: float) -> int:
+        """Put a slot into its stored state; return its cell, NONE where the slot is not this node's."""
+        key = row.owner if row.marks & KEPT or row.state == LeaseState.RESERVED else None
+        if key is not None and (row.marks & EXACT or self._has_live(key, row)):
+            key = exact_key(key, self.layout.unit(row.slot))
+        elif key in self.allocator.by_owner and row.state not in LIVE:
+            key = None
+        marks = row.marks & ~(KEPT | EXACT)
+        cell = self.allocator.restore(row.slot, key, STATES.index(row.state), marks, now)
+        if cell != NONE and row.owner is not None and row.lease_id and row.state != LeaseState.FREE:
+            party = Party(row.subscriber, row.nas, row.circuit, row.mac)
+            tenure = Tenure(row.lease_id, self.unit(cell), row.owner, party, row.since_at, row.address)
+            tenure.session = row.session
+            tenure.bundle_id = row.bundle_id
+            self.tenures[cell] = tenure
+        return cell
+
+    def _has_live(self, key: str, row: LeaseRow) -> bool:
+        """Tell whether a live slot is to be restored whose owner has one already: of blocks of different nodes."""
+        cell = self.allocator.by_owner.get(key, NONE)
+        return row.state in LIVE and cell != NONE and TENTATIVE <= self.allocator.states[cell] <= BOUND
+
+    def owner_of(self, cell: int) -> str:
+        """Return the owner's key as the caller gave it: of the tenure, of the reservation, of the last lease."""
+        tenure = self.tenures.get(cell)
+        if tenure is not None:
+            return tenure.owner
+        key = self.allocator.reserved_for.get(cell) or self.allocator.owners[cell] or ""
+        return plain_owner(key)
+
+
+def exact_key(owner: str, unit: Unit) -> str:
+    """Return the key under which an allocator knows an owner's exact unit, beside a slot of its own choice."""
+    return f"{owner}{_BETWEEN}{unit.value:x}/{unit.length}"
+
+
+def plain_owner(key: str) -> str:
+    """Return the owner of such a key, or of an ordinary one."""
+    return key.partition(_BETWEEN)[0]
