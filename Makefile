@@ -48,9 +48,9 @@ demo: compile
 test: setup check
 	scripts/test-packages.sh
 	$(MAKE) --no-print-directory pure
-	$(BIN)/python -m pytest -q tests/radius tests/daemon
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/radius tests/daemon
 	$(MAKE) --no-print-directory compile
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -119,10 +120,12 @@ def test_who_is_marked_during_a_sweep_does_not_wait_for_its_end() -> None:
 def test_a_fault_in_one_look_does_not_cost_the_others() -> None:
     async def play() -> None:
         stage = Stage()
-        sessions = [stage.session(number, applied=SLOWER) for number in range(1, 6)]
-        # What no dictionary takes cannot be looked up.
-        sessions[1].tenant = []  # type: ignore[assignment]
-        sessions[3].tenant = []  # type: ignore[assignment]
+        no_plan: Any = []  # what no dictionary takes cannot be looked up
+        stage.index.put(Subscriber(tenant="demo", id="BAD", access_mode=AccessMode.ACTIVE, plan=no_plan))
+        whose = ("SAM", "BAD", "SAM", "BAD", "SAM")
+        sessions = [
+            stage.session(number, applied=SLOWER, subscriber=name) for number, name in enumerate(whose, 1)
+        ]
         async with Watch(stage) as watch:
             stage.reconciler.faults = 0
             stage.reconciler.mark_all()
