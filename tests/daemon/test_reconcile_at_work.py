@@ -120,7 +120,7 @@ def test_who_is_marked_during_a_sweep_does_not_wait_for_its_end() -> None:
 def test_a_fault_in_one_look_does_not_cost_the_others() -> None:
     async def play() -> None:
         stage = Stage()
-        no_plan: Any = []  # what no dictionary takes cannot be looked up
+        no_plan: Any = ["home"]  # what no dictionary takes cannot be looked up
         stage.index.put(Subscriber(tenant="demo", id="BAD", access_mode=AccessMode.ACTIVE, plan=no_plan))
         whose = ("SAM", "BAD", "SAM", "BAD", "SAM")
         sessions = [
