@@ -22,6 +22,9 @@ _SETTINGS = """\
 name = "bench"
 state_dir = "{state}"
 
+[policy]
+timer_spread_percent = 0
+
 [radius]
 auth_listen = ["127.0.0.1:{auth_port}"]
 acct_listen = ["127.0.0.1:{acct_port}"]
