@@ -252,6 +252,11 @@ class Edge:
         degraded = list(self._file_problems)
         if self._aaa.accounting.failing is not None:
             degraded.append(f"accounting is not acknowledged: {self._aaa.accounting.failing}")
+        if self._aaa.staff_accounting.failing is not None:
+            degraded.append(f"accounting of staff is not acknowledged: {self._aaa.staff_accounting.failing}")
+        if self._aaa.keeper.unreadable:
+            degraded.append(f"{self._aaa.keeper.unreadable} stored bindings or usages cannot be read")
+        degraded += options.relay_warnings(self._loaded.settings, self._index.tenants)
         if self._index.unreadable:
             degraded.append(f"{len(self._index.unreadable)} stored objects cannot be read")
         degraded += glance.degraded(self._aaa, self._clock)

@@ -30,7 +30,6 @@ from radius.packet import Packet, attribute
 
 _ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
 _ACCEPT = int(Code.ACCESS_ACCEPT)
-_REJECT = int(Code.ACCESS_REJECT)
 _USER_NAME = int(Attr.USER_NAME)
 _CALLING_STATION = int(Attr.CALLING_STATION_ID)
 _MESSAGE_AUTHENTICATOR = int(Attr.MESSAGE_AUTHENTICATOR)
@@ -268,20 +267,7 @@ class Access:
         message = decision.client.index.tenant.reject_message
         if message:
             attributes += attribute(_REPLY_MESSAGE, message.encode()[:253])
-        if _PROXY_STATE in packet.spots:
-            attributes += authentic.proxy_states(packet)
-        try:
-            reply = sign_reply(_REJECT, packet.identifier, packet.authenticator, attributes, decision.signer)
-        except Unencodable:  # the proxies' own state fills the packet
-            self._counts.add(_ACCESS_REQUEST, decision.client.label, "drop", Drop.REPLY_TOO_LONG)
-            return None
-        delay_s = self.reject_delay_s - decision.waited_s
-        if delay_s <= 0:
-            return reply
-        waiting = decision.waiting()
-        decision.endpoint.duplicates.keep(waiting.key, waiting.authenticator, b"")
-        decision.endpoint.send_later(waiting, reply, delay_s)
-        return None
+        return authentic.refuse(decision, attributes, self.reject_delay_s, self._counts)
 
     def _prove_later(self, slow: Slow, decision: Decision, subscriber: Subscriber) -> None:
         """Check a slow hash in a thread; too many at a time are dropped, so that a flood cannot pile up."""

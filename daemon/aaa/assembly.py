@@ -126,7 +126,7 @@ class RequestPath:
             self.storm,
             requests,
             spawn,
-            lambda: self.storm.active or self.accounting.failing is not None,
+            lambda: self.storm.hinders(clock.monotonic()) or self.accounting.failing is not None,
             on_fault,
             enforcement,
         )

@@ -9,13 +9,17 @@ from dataclasses import replace
 
 from daemon.aaa import credentials
 from daemon.aaa.credentials import Proof, Slow
+from daemon.aaa.decision import Decision
 from daemon.aaa.nas import Client
 from daemon.aaa.reasons import Drop
+from daemon.metrics import RequestCounts
 from daemon.replica.records import Secret
-from radius.authenticator import ZERO16, Key, message_is_authentic, request_is_authentic
+from radius.authenticator import ZERO16, Key, message_is_authentic, request_is_authentic, sign_reply
 from radius.codes import Attr, Code
+from radius.errors import Unencodable
 from radius.packet import Packet, attribute
 
+_REJECT = int(Code.ACCESS_REJECT)
 _STATUS_SERVER = int(Code.STATUS_SERVER)
 _MESSAGE_AUTHENTICATOR = int(Attr.MESSAGE_AUTHENTICATOR)
 _PROXY_STATE = int(Attr.PROXY_STATE)
@@ -83,6 +87,25 @@ def prove(client: Client, packet: Packet, signer: Key, secret: Secret | None) ->
     if isinstance(second, Proof) and second.reason is None and second.method == "pap":
         return replace(second, signer=other)
     return proof
+
+
+def refuse(decision: Decision, attributes: bytes, delay_s: float, counts: RequestCounts) -> bytes | None:
+    """Return the Access-Reject with `attributes`, or send it once `delay_s` have passed since the request came."""
+    packet = decision.packet
+    if _PROXY_STATE in packet.spots:
+        attributes += proxy_states(packet)
+    try:
+        reply = sign_reply(_REJECT, packet.identifier, packet.authenticator, attributes, decision.signer)
+    except Unencodable:  # the proxies' own state fills the packet
+        counts.add(int(Code.ACCESS_REQUEST), decision.client.label, "drop", Drop.REPLY_TOO_LONG)
+        return None
+    delay_s -= decision.waited_s
+    if delay_s <= 0:
+        return reply
+    waiting = decision.waiting()
+    decision.endpoint.duplicates.keep(waiting.key, waiting.authenticator, b"")
+    decision.endpoint.send_later(waiting, reply, delay_s)
+    return None
 
 
 def proxy_states(packet: Packet) -> bytes:

@@ -31,7 +31,6 @@ from radius.udp import source
 
 _ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
 _ACCEPT = int(Code.ACCESS_ACCEPT)
-_REJECT = int(Code.ACCESS_REJECT)
 _USER_NAME = int(Attr.USER_NAME)
 
 
@@ -218,20 +217,8 @@ class StaffAccess:
         self._counts.add(_ACCESS_REQUEST, decision.client.label, "reject", reason)
         self._trace.deny(decision)
         self._tell(decision)
-        packet = decision.packet
-        attributes = credentials.failure(packet) + authentic.proxy_states(packet)
-        try:
-            reply = sign_reply(_REJECT, packet.identifier, packet.authenticator, attributes, decision.signer)
-        except Unencodable:  # the proxies' own state fills the packet
-            self._counts.add(_ACCESS_REQUEST, decision.client.label, "drop", Drop.REPLY_TOO_LONG)
-            return None
-        delay_s = self.reject_delay_s - decision.waited_s
-        if delay_s <= 0:
-            return reply
-        waiting = decision.waiting()
-        decision.endpoint.duplicates.keep(waiting.key, waiting.authenticator, b"")
-        decision.endpoint.send_later(waiting, reply, delay_s)
-        return None
+        attributes = credentials.failure(decision.packet)
+        return authentic.refuse(decision, attributes, self.reject_delay_s, self._counts)
 
     def _tell(self, decision: StaffDecision) -> None:
         packet, nas, staff = decision.packet, decision.client.nas, decision.staff

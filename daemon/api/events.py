@@ -48,7 +48,10 @@ def add_events(router: APIRouter, services: Services) -> None:
         clock, interims = services.clock, services.aaa.accounting.interims
         snapshot = services.aaa.storm.snapshot(clock.monotonic(), clock.wall())
         return StormView(
-            **asdict(snapshot), interims_held=len(interims), interims_coalesced=interims.coalesced
+            **asdict(snapshot),
+            deaf=list(services.aaa.storm.deaf),
+            interims_held=len(interims),
+            interims_coalesced=interims.coalesced,
         )
 
 

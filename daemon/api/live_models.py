@@ -85,5 +85,6 @@ class StormView(Model):
     access_per_s: float
     usual_per_s: float
     repeats_share: float
+    deaf: list[str] = Field(description="NASes that repeat for minutes: they do not hear our replies")
     interims_held: int
     interims_coalesced: int

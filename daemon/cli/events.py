@@ -125,6 +125,7 @@ def storm_show(context: click.Context, output: str) -> None:
             "most from": found["nas"],
             "logins": f"{found['access_per_s']:.1f} a second, usual are {found['usual_per_s']:.1f}",
             "repeats": f"{found['repeats_share']:.0%} of all datagrams",
+            "do not hear us": ", ".join(found["deaf"]) or "none",
             "interims held": found["interims_held"],
             "interims put together": found["interims_coalesced"],
         },

@@ -370,3 +370,18 @@ def test_the_metrics_are_named_as_prometheus_wants(edge: Daemon, box: Box) -> No
     assert totals[(*ended, ("outcome", "verified"))] >= 1
     assert totals[("dotmac_edge_events_total", ("kind", "coa-outcome"))] >= 1
     decode(box.requests[-1].octets)
+
+
+def test_a_relay_client_of_a_tenant_that_is_not_there_is_told(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    secret = tmp_path / "relay.secret"
+    secret.write_text("relay-secret-42")
+    secret.chmod(0o600)
+    daemon = make_daemon(**{"coa.relay_clients": f'["nowhere 192.0.2.10 file:{secret}"]'})
+    daemon.start()
+    (told,) = [each for each in daemon.ask("status")["degraded"] if "relay" in each]
+    assert "nowhere" in told
+    assert "192.0.2.10" in told
+    assert daemon.ask("storm", "show")["deaf"] == []
+    daemon.end()
