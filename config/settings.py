@@ -24,6 +24,7 @@ from config.base import (
     restart,
 )
 from config.enforcement import Coa, Policy, Staff, Storm
+from config.ipam import Ipam
 
 
 class Edge(Section):
@@ -313,6 +314,7 @@ class Settings(Section):
     coa: Coa = Coa()
     staff: Staff = Staff()
     storm: Storm = Storm()
+    ipam: Ipam = Ipam()
     api: Api = Api()
     store: Store = Store()
     secrets: Secrets = Secrets()

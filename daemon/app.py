@@ -20,11 +20,11 @@ from typing import BinaryIO
 from config.errors import ConfigInvalid
 from config.load import Loaded, load
 from config.reload import diff
-from config.secrets import resolve
 from config.settings import Settings
 from daemon import logs, options
 from daemon.aaa.assembly import RequestPath
 from daemon.aaa.endpoint import Port
+from daemon.aaa.leasing import Held, text_reader
 from daemon.aaa.reconcile import Unchangeable
 from daemon.api import glance
 from daemon.api.application import admin_app, health_app
@@ -35,6 +35,7 @@ from daemon.api.services import Services
 from daemon.clock import Clock, SystemClock
 from daemon.errors import StoreUnavailable
 from daemon.events import Events
+from daemon.leases.addresses import Addresses
 from daemon.metrics import RequestCounts, StoreCounts
 from daemon.notify import Notifier, watchdog_interval_s
 from daemon.replica.index import Index
@@ -42,7 +43,7 @@ from daemon.replica.store import restore
 from daemon.store import state_dir
 from daemon.store.engine import checkpoint, open_engine
 from daemon.store.migrate import migrate
-from daemon.store.seal import Sealer, load_or_create_key, parse_key
+from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
 from daemon.supervise import Supervisor
 from daemon.sync.apply import Apply
@@ -84,6 +85,9 @@ class Edge:
         self._notifier = Notifier.from_environ(environ)
         self._stop = asyncio.Event()
         self._events = Events(_EVENTS_MOST, clock.wall, self._note, clock.monotonic)
+        self._addresses: Addresses[Held] = Addresses(
+            self._engine, self._writer, clock, options.address_book(settings)
+        )
         self._aaa = RequestPath(
             self._index,
             self._engine,
@@ -94,6 +98,8 @@ class Edge:
             self._supervisor.spawn,
             options.request_path(settings),
             options.enforcement(settings, environ),
+            self._addresses,
+            text_reader(self._dictionary),
             self._on_stranger,
             self._on_fault,
         )
@@ -104,15 +110,7 @@ class Edge:
         self._current = settings
 
     def _build_data(self, settings: Settings) -> None:
-        reference = settings.secrets.sealing_key
-        if reference is None:
-            key = load_or_create_key(self._state_dir / "seal.key")
-        else:
-            directory = self._environ.get("CREDENTIALS_DIRECTORY")
-            key = parse_key(
-                resolve(reference, self._environ, Path(directory) if directory else None), reference
-            )
-        self._seal = Sealer(key)
+        self._seal = Sealer(options.sealing_key(settings, self._environ))
         self._apply = Apply(
             self._index,
             self._writer,
@@ -134,6 +132,7 @@ class Edge:
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
         await self._load_files(self._loaded.data_files)
         self._listen(self._loaded.settings)
+        await self._addresses.restore()
         folded = await self._aaa.restore()
         enforcement = self._aaa.enforcement
         for name, run in (
@@ -239,6 +238,7 @@ class Edge:
             options.loops(settings),
             Unchangeable(settings.coa.unchangeable),
         )
+        self._aaa.enforcement.disconnects_conflicts = settings.ipam.on_conflict == "disconnect"
         try:
             await self._load_files(fresh.data_files)
         finally:

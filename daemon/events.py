@@ -39,6 +39,8 @@ KINDS = (
     ("storm-began", "many more logins come than usual: work that can wait does"),
     ("storm-ended", "logins come as usual again"),
     ("retry-loop", "the same login is refused again and again"),
+    ("lease-refused", "a login was refused, because there is no address for it"),
+    ("address-conflict", "an address is in use by somebody whose it is not"),
     ("staff-login", "somebody of the staff logged in to a device, or was refused"),
     ("relay-request", "a client of the CoA relay has asked for a Disconnect or a change, and was answered"),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 from config.enforcement import read_relay_client, relay_secrets
+from config.secrets import resolve
 from config.settings import Settings
 from daemon.aaa.assembly import Options
 from daemon.aaa.authorize import Defaults
@@ -19,6 +21,8 @@ from daemon.aaa.reconcile import Unchangeable
 from daemon.aaa.relay_clients import RelayClient
 from daemon.aaa.report import Belief
 from daemon.aaa.storm import Limits
+from daemon.leases.addresses import AddressOptions
+from daemon.store.seal import load_or_create_key, parse_key
 from radius.authenticator import Key
 
 _DAY_S = 86_400.0
@@ -84,7 +88,25 @@ def enforcement(settings: Settings, environ: Mapping[str, str]) -> EnforcementOp
         default_interim_s=settings.accounting.default_interim_s,
         sweep_s=policy.sweep_s,
         unchangeable=Unchangeable(coa.unchangeable),
+        disconnects_conflicts=settings.ipam.on_conflict == "disconnect",
     )
+
+
+def sealing_key(settings: Settings, environ: Mapping[str, str]) -> bytes:
+    """Return the key that seals secrets in the database; without one in the settings a file of its own is made.
+
+    Raises SecretUnavailable, or what `store.seal` raises for a key that is none.
+    """
+    reference = settings.secrets.sealing_key
+    if reference is None:
+        return load_or_create_key(Path(settings.edge.state_dir) / "seal.key")
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    return parse_key(resolve(reference, environ, Path(directory) if directory else None), reference)
+
+
+def address_book(settings: Settings) -> AddressOptions:
+    """Return the options of the address book."""
+    return AddressOptions(node=settings.ipam.node, shared=settings.ipam.shared_store is not None)
 
 
 def _sources(settings: Settings) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -10,12 +10,13 @@ answer leaves is in `ipam.ledger`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from ipam.choose import Pick, choose, ripen_one
+from ipam.address import Unit
+from ipam.choose import Pick, choose, foresee, ripen_one
 from ipam.history import Party, clean, clean_party
 from ipam.kinds import BOUND, FREE, RESERVED, STATES, TENTATIVE, Cause, Shortage
-from ipam.lease import Bundle, Conflict, Exhausted, Lease, Origin, Request, Standing
+from ipam.lease import Bundle, Conflict, Exhausted, Lease, Origin, Request, Standing, Wanted
 from ipam.register import Register
 from ipam.shelf import Shelf, Tenure
 from ipam.wheel import Wheel
@@ -83,6 +84,13 @@ class Book:
         leases = [_lease(pick, member) for pick, member in zip(picks, live.members, strict=True)]
         return Bundle(live.id, owner, tuple(leases), live.serial)
 
+    def peek(self, owner: str, wanted: Wanted, tenant: str, now: float) -> Unit | None:  # noqa: ARG002 - as `take`
+        """Return the unit that `take` would give this owner for sure: live, reserved, what it had last, fixed.
+
+        None: a new one, or none at all. Nothing is changed; for dry runs.
+        """
+        return foresee(self.register, tenant, clean(owner), wanted)
+
     def _same(self, key: tuple[str, str], picks: list[Pick]) -> Live | None:
         """Return the owner's bundle that is not a session yet and has exactly these slots."""
         owned = self._by_owner.get(key)
@@ -109,7 +117,7 @@ class Book:
                 tenure = Tenure(register.new_id(), shelf.unit(cell), key[1], party, at)
                 tenure.bundle_id = live.id
                 shelf.tenures[cell] = tenure
-                register.record(shelf, cell, old, Cause.LOGIN, at)
+                register.record(shelf, cell, old, Cause.LOGIN, at, seen=pick.earlier)
             tenure.claims += 1
             live.members.append((shelf, cell, tenure))
             if tenure.serial > live.serial:
@@ -222,10 +230,12 @@ class Book:
 
     # --- time ------------------------------------------------------------------------------------
 
-    def expire_due(self, now: float, at: float, most: int) -> int:
+    def expire_due(self, now: float, at: float, most: int, lives: Callable[[str], bool] | None = None) -> int:
         """End what is over and let waiting slots go on, `most` steps in all; return how many there were.
 
-        As many as `most` means that there is more. Does nothing while the store is behind.
+        As many as `most` means that there is more. Does nothing while the store is behind. `lives` says whether a
+        session goes on by those who know sessions: then its bundle is renewed instead, though nothing was heard,
+        because only they may end a session.
         """
         done = 0
         if self.register.ledger.behind:
@@ -235,6 +245,9 @@ class Book:
             if live.ended:
                 continue
             if live.due > now:
+                self._wheel.put(live, live.due)
+            elif live.session and lives is not None and lives(live.session):
+                live.due = now + live.lease_s
                 self._wheel.put(live, live.due)
             else:
                 cause = Cause.LEASE_OVER if live.session else Cause.TENTATIVE_OVER
@@ -254,6 +267,14 @@ class Book:
         return done
 
     # --- looking ---------------------------------------------------------------------------------
+
+    def find(self, bundle_id: int) -> Live | None:
+        """Return a bundle that has not ended."""
+        return self._bundles.get(bundle_id)
+
+    def bundles(self) -> tuple[Live, ...]:
+        """Return all bundles that have not ended; for a start and for checks, not for the request path."""
+        return tuple(self._bundles.values())
 
     def bundles_of(self, tenant: str, owner: str) -> tuple[int, ...]:
         """Return the ids of an owner's live bundles, oldest first."""

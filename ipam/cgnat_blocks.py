@@ -1,7 +1,7 @@
 """Port blocks that a CGN gave out and took back, and who held a port at a time (port-block allocation).
 
-Filled from what the CGN reports: RADIUS accounting with RFC 8045 IP-Port-Range, syslog, IPFIX. What was not
-reported is never guessed: an answer carries the gaps in the reports that could have changed it.
+Filled from what the CGN reports in RADIUS accounting. What was not reported is never guessed: an answer
+carries the gaps in the reports that could have changed it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Ending(StrEnum):
     OPEN = "open"  # no end was reported
     RELEASED = "released"
     SUPERSEDED = "superseded"  # no end was reported, but another holder: it ended then at the latest
+    SESSION_ENDED = "session-ended"  # no end was reported, but that of its session: then at the latest
 
 
 class NotHeld(StrEnum):
@@ -34,22 +35,36 @@ class NotHeld(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockLease:
-    """Ports of an outside address (both ends included) held from `since` until before `until` (epoch s)."""
+    """Ports of an outside address (both ends included) held from `since` until before `until` (epoch s).
+
+    The holder is what was reported of it: an inside address, a session, a subscriber, or all of them.
+    `transport` is the kind of ports as the CGN numbers them (RFC 8045 IP-Port-Type); 0 is all protocols.
+    """
 
     outside: IPv4Address
     first_port: int
     last_port: int
-    inside: IPv4Address | IPv6Address
+    inside: IPv4Address | IPv6Address | None
     since: float
     until: float | None = None
     ending: Ending = Ending.OPEN
     source: str = ""  # who reported it, such as the NAS
+    transport: int = 0
+    session: str = ""
+    subscriber: str = ""
+    seq: int = 0  # the record that reported the beginning
+    ended_seq: int = 0  # and the one that reported the end; 0 for none
 
     def __post_init__(self) -> None:
         if not 0 <= self.first_port <= self.last_port <= MAX_PORT:
             raise ValueError(f"ports {self.first_port} to {self.last_port} are no block")
         if (self.until is None) != (self.ending is Ending.OPEN):
-            raise ValueError("a lease without an end is open, one with an end is released or superseded")
+            raise ValueError("a lease without an end is open, one with an end says how it came")
+
+    @property
+    def holder(self) -> tuple[IPv4Address | IPv6Address | None, str, str]:
+        """Who had it: two reports with the same holder are of the same lease."""
+        return self.inside, self.session, self.subscriber
 
     def holds(self, since: float, until: float) -> bool:
         """Tell whether the block was held at any time from `since` to `until` (both included)."""
@@ -80,9 +95,10 @@ class BlockAnswer:
 class _Block:
     """The leases of one block by their beginning; only the last one may have no end."""
 
-    __slots__ = ("leases", "longest_s")
+    __slots__ = ("leases", "longest_s", "transport")
 
-    def __init__(self) -> None:
+    def __init__(self, transport: int) -> None:
+        self.transport = transport
         self.leases: list[BlockLease] = []
         self.longest_s = 0.0
 
@@ -114,21 +130,22 @@ class _Address:
     __slots__ = ("blocks", "order", "widest")
 
     def __init__(self) -> None:
-        self.order: list[tuple[int, int]] = []
-        self.blocks: dict[tuple[int, int], _Block] = {}
+        self.order: list[tuple[int, int, int]] = []
+        self.blocks: dict[tuple[int, int, int], _Block] = {}
         self.widest = 0
 
-    def block(self, first: int, last: int) -> _Block:
-        found = self.blocks.get((first, last))
+    def block(self, first: int, last: int, transport: int) -> _Block:
+        key = first, last, transport
+        found = self.blocks.get(key)
         if found is None:
-            found = self.blocks[first, last] = _Block()
-            insort(self.order, (first, last))
+            found = self.blocks[key] = _Block(transport)
+            insort(self.order, key)
             self.widest = max(self.widest, last - first)
         return found
 
     def touching(self, first: int, last: int) -> Iterator[_Block]:
-        """Yield the blocks that share a port with `first` to `last`."""
-        spot = bisect_left(self.order, (first - self.widest, 0))
+        """Yield the blocks that share a port with `first` to `last`, of whatever protocol."""
+        spot = bisect_left(self.order, (first - self.widest, 0, 0))
         while spot < len(self.order) and self.order[spot][0] <= last:
             if self.order[spot][1] >= first:
                 yield self.blocks[self.order[spot]]
@@ -157,27 +174,31 @@ class BlockIndex:
         ended where the next one begins.
         """
         address = self._addresses.setdefault(lease.outside, _Address())
-        own = address.block(lease.first_port, lease.last_port)
+        own = address.block(lease.first_port, lease.last_port, lease.transport)
         spot = own.before(lease.since)
         if spot >= 0 and _repeats(own.leases[spot], lease):
             return False
         until, ending = lease.until, lease.ending
         for block in address.touching(lease.first_port, lease.last_port):
+            if not same_ports(block.transport, lease.transport):
+                continue  # it may be of other protocols: both holders are named then
             spot = block.before(lease.since)
             if spot >= 0 and _unending(block.leases[spot], lease.since):
                 block.end(spot, lease.since, Ending.SUPERSEDED)
             later = block.leases[spot + 1].since if spot + 1 < len(block.leases) else None
             if later is not None and until is None:
                 until, ending = later, Ending.SUPERSEDED
-            elif later is not None and until is not None and ending is Ending.SUPERSEDED:
+            elif later is not None and until is not None and ending is not Ending.RELEASED:
                 until = min(until, later)
         own.add(replace(lease, until=until, ending=ending))
         return True
 
-    def released(self, outside: IPv4Address, first_port: int, last_port: int, at: float) -> bool:
+    def released(
+        self, outside: IPv4Address, first_port: int, last_port: int, at: float, transport: int = 0
+    ) -> bool:
         """Take the report that a block was given back at an epoch second; False where no lease fits it."""
         address = self._addresses.get(outside)
-        block = address.blocks.get((first_port, last_port)) if address else None
+        block = address.blocks.get((first_port, last_port, transport)) if address else None
         spot = block.before(at) if block else -1
         if block is None or spot < 0:
             return False
@@ -221,13 +242,18 @@ class BlockIndex:
         return tuple(gap for gap in self._gaps if gap.since <= until and since < gap.until)
 
 
+def same_ports(one: int, other: int) -> bool:
+    """Tell whether ports of two kinds are certainly the same ports: equal kinds, or one is all protocols."""
+    return one == other or not one or not other
+
+
 def _since(lease: BlockLease) -> float:
     return lease.since
 
 
 def _repeats(known: BlockLease, lease: BlockLease) -> bool:
     """Tell whether a report says again what is known: the same holder within the time of a lease."""
-    return known.inside == lease.inside and known.holds(lease.since, lease.since)
+    return known.holder == lease.holder and known.holds(lease.since, lease.since)
 
 
 def _unending(lease: BlockLease, at: float) -> bool:

@@ -8,9 +8,9 @@ What the syntax rests on:
 * MikroTik: jump, src-nat and to-ports as in published RouterOS 6 and 7 generators; netmap with to-ports was not
   checked against a router.
 * Linux: loaded into nftables 1.0.6, and connections through it counted, by our tests.
-* Cisco IOS XR: `bulk-port-alloc` and its sizes as in the "Carrier Grade NAT Configuration Guide for the CRS Router,
-  Release 5.2.x"; the address-pool and port limit lines were not checked against a router. Predefined NAT and
-  IOS XE are left out: we found no description of how they number the blocks.
+* Cisco and Nokia are left out: we found no description of how Predefined NAT of IOS XR numbers the blocks, and
+  SR OS takes only powers of two of subscribers an address. What such devices report in RADIUS accounting is
+  taken instead (`ipam.cgnat_blocks`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from ipam.cgnat_plan import Row, rows
 
 _JUNOS_FIRST_PORT = 1024
 _JUNOS_PORTS = 64_512
-_XR_SIZES = (4096, 2048, 1024, 512, 256, 128, 64, 32, 16)
 _MANY_RULES = 4_000
 _MORE_BLOCKS = (
     "there are more blocks than inside addresses: on Junos without the fix of CVE-2023-22409 a certain command "
@@ -42,17 +41,14 @@ class Device(StrEnum):
     JUNOS = "junos"
     MIKROTIK = "mikrotik"
     NFTABLES = "nftables"
-    IOS_XR = "ios-xr"
 
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """Configuration text. `follows_plan` is False where the device picks the blocks itself: then look-ups
-    need its port-block reports, and the plan must not be used for them."""
+    """Configuration text that makes a device do what the plan says."""
 
     device: Device
     text: str
-    follows_plan: bool = True
     warnings: tuple[str, ...] = ()
 
 
@@ -94,7 +90,7 @@ def _junos(plan: DeterministicPlan, name: str) -> Snippet | CannotExpress:
         f"{rules} rule {name} then source-nat pool {name}",
     ]
     warnings = (_MORE_BLOCKS,) if plan.capacity > plan.inside_span.count else ()
-    return Snippet(Device.JUNOS, _text(lines), True, warnings)
+    return Snippet(Device.JUNOS, _text(lines), warnings)
 
 
 def _junos_cannot(plan: DeterministicPlan) -> CannotExpress | None:
@@ -146,7 +142,7 @@ def _mikrotik(plan: DeterministicPlan, name: str) -> Snippet | CannotExpress:
     warnings: tuple[str, ...] = ()
     if len(lines) > _MANY_RULES:
         warnings = (f"{len(lines) - 1} rules; a striped plan needs {3 * plan.sharing} netmap rules",)
-    return Snippet(Device.MIKROTIK, _text(lines), True, warnings)
+    return Snippet(Device.MIKROTIK, _text(lines), warnings)
 
 
 def _netmap(plan: DeterministicPlan) -> Snippet | CannotExpress:
@@ -205,24 +201,6 @@ def _nftables(plan: DeterministicPlan, name: str) -> Snippet | CannotExpress:
     return Snippet(Device.NFTABLES, _text(lines))
 
 
-def _ios_xr(plan: DeterministicPlan, name: str) -> Snippet | CannotExpress:
-    size = next((each for each in _XR_SIZES if each <= plan.block_size // 2), None)
-    if size is None:
-        return CannotExpress(
-            Device.IOS_XR, "its smallest block has 16 ports, half of the limit", "plan at least 32 ports"
-        )
-    lines = [
-        f"service cgn {name}",
-        f" service-type nat44 {name}-nat44",
-        f"  portlimit {plan.block_size}",
-        f"  inside-vrf {name}-inside",
-        *(f"   map address-pool {prefix}" for prefix in plan.outside),
-        f"   bulk-port-alloc size {size}",  # the vendor: half of the port limit
-    ]
-    warning = "IOS XR picks the blocks itself: look-ups need its port-block reports, not this plan"
-    return Snippet(Device.IOS_XR, _text(lines), False, (warning,))
-
-
 def _runs_only(plan: DeterministicPlan, device: Device) -> CannotExpress | None:
     if plan.algorithm is Algorithm.INTERLEAVED:
         return CannotExpress(
@@ -275,5 +253,4 @@ _WRITERS: dict[Device, Callable[[DeterministicPlan, str], Snippet | CannotExpres
     Device.JUNOS: _junos,
     Device.MIKROTIK: _mikrotik,
     Device.NFTABLES: _nftables,
-    Device.IOS_XR: _ios_xr,
 }

@@ -42,6 +42,7 @@ class Pick(NamedTuple):
     kind: Kind
     origin: Origin
     fallback: bool
+    earlier: str = ""  # the owner for whom it was still kept, when a fixed unit is taken all the same
 
 
 def choose(
@@ -153,7 +154,11 @@ def _exhausted(shelves: list[Shelf], wanted: Wanted, now: float, at: float) -> E
 def choose_exactly(
     register: Register, tenant: str, vrf: str, owner: str, kind: Kind, unit: Unit, origin: Origin
 ) -> Pick | Conflict:
-    """Return the slot that is this unit, if nobody else has it, had it lately or has it reserved."""
+    """Return the slot that is this unit, if nobody else has it, had it lately or has it reserved.
+
+    The platform's word (FIXED) is stronger than what an earlier lease left behind: a hold or a quarantine, though not
+    one after a conflict. `Pick.earlier` says whose that was.
+    """
     place = register.place(tenant, vrf, unit)
     if place is None:
         return Conflict(unit, "", LeaseState.DISABLED, "")
@@ -161,13 +166,17 @@ def choose_exactly(
     cell = shelf.allocator.carve(slot)
     if cell == NONE:  # in a block of another node
         return Conflict(unit, shelf.pool.name, LeaseState.DISABLED, "")
+    earlier = ""
     for each in (cell, *_overlapping(shelf, unit)):
-        if not _may_have(shelf, each, owner):
+        if _may_have(shelf, each, owner):
+            continue
+        if origin is not Origin.FIXED or not _is_left_behind(shelf, each, owner):
             state = STATES[shelf.allocator.states[each]]
             return Conflict(unit, shelf.pool.name, state, shelf.owner_of(each))
+        earlier = earlier or shelf.owner_of(each)
     live = TENTATIVE <= shelf.allocator.states[cell] <= BOUND
     key = shelf.allocator.owners[cell] if live else exact_key(owner, unit)
-    return Pick(shelf, cell, key or owner, kind, Origin.LIVE if live else origin, fallback=False)
+    return Pick(shelf, cell, key or owner, kind, Origin.LIVE if live else origin, False, earlier)
 
 
 def _overlapping(shelf: Shelf, unit: Unit) -> list[int]:
@@ -190,7 +199,59 @@ def _may_have(shelf: Shelf, cell: int, owner: str) -> bool:
         return not allocator.marks[cell] & OUT
     if state == DECLINED or allocator.marks[cell] & SHUN:
         return TENTATIVE <= state <= BOUND and shelf.owner_of(cell) == owner
-    return state <= QUARANTINED and shelf.owner_of(cell) == owner
+    if TENTATIVE <= state <= BOUND:
+        return shelf.owner_of(cell) == owner
+    return not allocator.marks[cell] & OUT and shelf.owner_of(cell) == owner
+
+
+def _is_left_behind(shelf: Shelf, cell: int, owner: str) -> bool:
+    """Tell whether nothing but the hold or quarantine of an ended lease keeps a slot from this owner."""
+    allocator = shelf.allocator
+    reserved_for = allocator.reserved_for.get(cell)
+    if reserved_for is not None and plain_owner(reserved_for) != owner:
+        return False
+    return HELD <= allocator.states[cell] <= QUARANTINED and not allocator.marks[cell] & (SHUN | OUT)
+
+
+def foresee(register: Register, tenant: str, owner: str, wanted: Wanted) -> Unit | None:
+    """Return the unit that `choose` would give this owner whatever others do; nothing is changed.
+
+    None: it would be one that the owner does not know yet, or none at all.
+    """
+    if wanted.unit is not None:
+        return _foresee_exactly(register, tenant, wanted.vrf, owner, wanted.unit, Origin.FIXED)
+    aside = register.set_aside.get((tenant, owner, wanted.kind))
+    if aside is not None:
+        return _foresee_exactly(register, tenant, aside[0], owner, aside[1], Origin.RESERVED)
+    for name in _candidates(register, tenant, wanted.pools):
+        shelf = register.find(tenant, name)
+        if shelf is not None and _unfit(register, shelf, name, wanted.kind) is None:
+            cell = shelf.allocator.find(owner)
+            if cell >= 0:
+                return shelf.unit(cell)
+    return None
+
+
+def _foresee_exactly(
+    register: Register, tenant: str, vrf: str, owner: str, unit: Unit, origin: Origin
+) -> Unit | None:
+    place = register.locate(tenant, vrf, unit)
+    if place is None:
+        shelf = register.find(tenant, register.fixed_name(vrf))
+        if not register.is_outside(tenant, vrf, unit):
+            return None
+        cells = [] if shelf is None else _overlapping(shelf, unit)
+    else:
+        shelf, slot = place
+        if shelf.allocator.segment_at(slot) is None:  # in a block of another node
+            return None
+        cells = [shelf.allocator.cell_at(slot), *_overlapping(shelf, unit)]
+    for cell in cells:
+        assert shelf is not None
+        forced = origin is Origin.FIXED and cell != NONE and _is_left_behind(shelf, cell, owner)
+        if not forced and not _may_have(shelf, cell, owner):
+            return None
+    return unit
 
 
 def kind_of(unit: Unit) -> Kind:

@@ -21,7 +21,8 @@ class Kind(StrEnum):
 
     V4 = "v4"
     V6_NA = "v6-na"
-    PD = "pd"
+    V6_PREFIX = "v6-prefix"  # of the link to the subscriber, usually a /64 (Framed-IPv6-Prefix)
+    PD = "pd"  # delegated behind the subscriber's router
     SVLAN = "svlan"
     CVLAN = "cvlan"
     CGN_BLOCK = "cgn-block"
@@ -31,6 +32,7 @@ class Kind(StrEnum):
 SPACE_OF: Final = {
     Kind.V4: Space.IPV4,
     Kind.V6_NA: Space.IPV6,
+    Kind.V6_PREFIX: Space.IPV6,
     Kind.PD: Space.IPV6,
     Kind.SVLAN: Space.SVLAN,
     Kind.CVLAN: Space.CVLAN,

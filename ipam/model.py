@@ -78,7 +78,7 @@ class Pool:
     fallbacks: tuple[str, ...] = ()
     first_port: int = 1024  # of port blocks
     last_port: int = _PORTS - 1
-    any_length: bool = False  # let a delegated prefix end inside a nibble
+    any_length: bool = False  # let an IPv6 prefix end inside a nibble
 
     @property
     def reuse_s(self) -> float:
@@ -222,9 +222,10 @@ def _unit_faults(pool: Pool) -> Iterator[tuple[str, str]]:
     if pool.kind is Kind.CGN_BLOCK:
         if not 0 <= pool.first_port <= pool.last_port < _PORTS or blocks_per_address(pool) < 1:
             yield "pool-ports", "no port block fits between the first and the last port"
-    elif pool.kind is Kind.PD:
+    elif pool.kind in (Kind.PD, Kind.V6_PREFIX):
         if not 0 < pool.unit_length <= bits:
-            yield "pool-unit", f"a delegated prefix has a length of 1 to {bits}"
+            what = "a delegated prefix" if pool.kind is Kind.PD else "the prefix of a link"
+            yield "pool-unit", f"{what} has a length of 1 to {bits}"
         elif pool.unit_length % _NIBBLE and not pool.any_length:
             yield "pool-unit-nibble", f"/{pool.unit_length} ends inside a hexadecimal digit"
     elif pool.unit_length != bits:

@@ -105,12 +105,16 @@ class Register:
         found = self.locate(tenant, vrf, unit)
         if found is not None:
             return found
-        firsts, entries = self._spans.get((tenant, vrf, unit.space), ((), ()))
-        index = bisect_right(firsts, unit.last) - 1
-        if index >= 0 and entries[index][0] >= unit.value:
+        if not self.is_outside(tenant, vrf, unit):
             return None
         shelf = self.fixed_shelf(tenant, vrf)
         return shelf, self.add_fixed(shelf, unit)
+
+    def is_outside(self, tenant: str, vrf: str, unit: Unit) -> bool:
+        """Tell whether no number of a unit is in any pool."""
+        firsts, entries = self._spans.get((tenant, vrf, unit.space), ((), ()))
+        index = bisect_right(firsts, unit.last) - 1
+        return index < 0 or entries[index][0] < unit.value
 
     def fixed_name(self, vrf: str) -> str:
         """Return the name of the pool of a VRF's fixed units; each node numbers its own."""

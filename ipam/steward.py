@@ -11,7 +11,7 @@ from ipam.book import Book
 from ipam.cells import NONE
 from ipam.choose import choose_exactly, kind_of
 from ipam.history import NOBODY, Party, clean, clean_party
-from ipam.kinds import BOUND, DECLINED, DISABLED, QUARANTINED, RESERVED, TENTATIVE, Cause, LeaseState
+from ipam.kinds import BOUND, DECLINED, DISABLED, QUARANTINED, RESERVED, TENTATIVE, Cause, Kind, LeaseState
 from ipam.lease import Conflict, Observation, Origin, Sighting
 from ipam.model import Reservation
 from ipam.register import Register
@@ -42,7 +42,7 @@ class Steward:
             return Conflict(unit, "" if place is None else place[0].pool.name, LeaseState.DISABLED, "")
         shelf, allocator = place[0], place[0].allocator
         key = exact_key(owner, unit)
-        aside = (tenant, owner, kind_of(unit))
+        aside = (tenant, owner, _kind_at(shelf, unit))
         known = allocator.reserved_for.get(cell)
         if known is not None and known != key:
             return Conflict(unit, shelf.pool.name, LeaseState.RESERVED, plain_owner(known))
@@ -68,7 +68,8 @@ class Steward:
         if place is None or place[0].allocator.reserved_for.get(cell) != exact_key(owner, reservation.unit):
             return None
         shelf, allocator = place[0], place[0].allocator
-        register.set_aside.pop((reservation.tenant, owner, kind_of(reservation.unit)), None)
+        kind = _kind_at(shelf, reservation.unit)
+        register.set_aside.pop((reservation.tenant, owner, kind), None)
         old = allocator.states[cell]
         if old != RESERVED:
             allocator.unreserve(cell, now)
@@ -216,3 +217,8 @@ class Steward:
         live = self.book.bundle_of(shelf, cell)
         number = 0 if live is None else live.id
         return Observation(Sighting.CONFLICT, unit, shelf.pool.name, holder, number, serial)
+
+
+def _kind_at(shelf: Shelf, unit: Unit) -> Kind:
+    """Return what a unit is leased as: by its pool, and only outside of all pools by its length."""
+    return kind_of(unit) if shelf.pool.kind is Kind.FIXED else shelf.pool.kind

@@ -11,9 +11,10 @@ from daemon.aaa.authorize import Replies, access_of
 from daemon.aaa.credentials import Proof, Slow
 from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint
+from daemon.aaa.leasing import Held, Leasing, Wants
 from daemon.aaa.loops import Loops
 from daemon.aaa.nas import Client
-from daemon.aaa.prepared import Prepared
+from daemon.aaa.prepared import NOTHING, Prepared
 from daemon.aaa.reasons import Deny, Drop
 from daemon.aaa.reservations import Permit, caller_of
 from daemon.aaa.standing import FULL, Books, Question, Standing, treated
@@ -22,6 +23,7 @@ from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.records import AccessMode, IdentitySource, Subscriber
 from daemon.replica.rules import Act
+from ipam.lease import Bundle
 from radius import vendors
 from radius.authenticator import Key, sign_reply
 from radius.codes import Attr, Code
@@ -56,6 +58,7 @@ class Access:
         counts: RequestCounts,
         hashes: Executor,
         on_event: OnEvent,
+        leasing: Leasing,
         *,
         numbers: Iterator[int],
         max_pending_hashes: int,
@@ -70,6 +73,7 @@ class Access:
         self._counts = counts
         self._hashes = hashes
         self._on_event = on_event
+        self._leasing = leasing
         self._numbers = numbers
         self._hashes_free = max_pending_hashes
         self.reject_delay_s = reject_delay_s
@@ -183,6 +187,8 @@ class Access:
         if standing.act is _NO:
             return self._deny(decision, standing.reason or Deny.ACCESS_REJECT)
         client, at, plan = decision.client, decision.at, decision.plan
+        access = access_of(decision.packet, plan)
+        wants = self._leasing.wants(decision, subscriber, access)
         prepared = self._replies.prepare(
             subscriber,
             plan,
@@ -190,36 +196,79 @@ class Access:
             client.index.tenant.garden,
             client.nas,
             client.profile,
-            access_of(decision.packet, plan),
+            access,
             at,
+            NOTHING if wants is None else wants.pooled,
         )
         captive = standing.act is _CAPTIVE
         if type(prepared) is not Prepared:
             decision.detail = str(prepared)
             return self._deny(decision, Deny.CAPTIVE_UNSUPPORTED if captive else Deny.UNRENDERABLE)
         permit = Permit(next(self._numbers), subscriber, prepared, standing.reason or "", at, client.label)
-        try:
-            reply = self._accept(decision, permit, proof)
-        except Unencodable as error:  # too much for one packet
-            decision.detail = str(error)
+        bundle: Bundle | None = None
+        if wants is not None:
+            taken = self._leasing.take(decision, subscriber, wants, prepared.grant.interim_interval_s)
+            if isinstance(taken, Deny):
+                self._on_event("lease-refused", decision, decision.detail)
+                return self._deny(decision, taken)
+            bundle = taken
+        reply = self._accept_with(decision, permit, proof, wants, bundle)
+        if reply is None:
             return self._deny(decision, Deny.UNRENDERABLE)
+        self._note_permit(decision, permit, question)
+        if bundle is None or self._leasing.ready(bundle):
+            return reply
+        self._wait(decision, bundle, reply)
+        return None
+
+    def _accept_with(
+        self,
+        decision: Decision,
+        permit: Permit,
+        proof: Proof,
+        wants: Wants | None,
+        bundle: Bundle | None,
+    ) -> bytes | None:
+        """Return the Access-Accept with those leases; None where it cannot be said, then they are given back."""
+        try:
+            if wants is None or bundle is None:
+                return self._accept(decision, permit, proof, b"")
+            permit.bundle_id = bundle.id
+            leased = self._leasing.octets(decision, wants, permit.prepared.grant.access, bundle)
+            return self._accept(decision, permit, proof, leased)
+        except Unencodable as error:  # too much for one packet, or an address that no subscriber may have
+            if bundle is not None:
+                self._leasing.give_back(bundle, decision.at)
+            decision.detail = str(error)
+            return None
+
+    def _note_permit(self, decision: Decision, permit: Permit, question: Question | None) -> None:
+        """Remember what was permitted, for the Start and for the next login."""
+        nas, subscriber = decision.client.nas, permit.subscriber
         if question is not None:
             self._settle(decision, permit, question)
         if permit.reason:
-            self._reservations.remember(caller_of(client.nas, decision.packet), permit)
+            self._reservations.remember(caller_of(nas, decision.packet), permit)
         elif self._reservations.remembers:
-            self._reservations.forget(caller_of(client.nas, decision.packet))
+            self._reservations.forget(caller_of(nas, decision.packet))
         if self._loops.counting and subscriber is decision.subscriber:
             login = _login(decision.packet)
             if login is not None:
                 self._loops.permitted(login)
-        return reply
 
-    def _accept(self, decision: Decision, permit: Permit, proof: Proof) -> bytes:
+    def _wait(self, decision: Decision, bundle: Bundle, reply: bytes) -> None:
+        """Answer when the leases are on disk; a repeat of the request meanwhile is not looked at."""
+        waiting = decision.waiting()
+        if not decision.waited_s:  # a slow hash has done so before
+            decision.endpoint.duplicates.keep(waiting.key, waiting.authenticator, b"")
+        self._leasing.hold(bundle, Held(waiting, reply, decision))
+
+    def _accept(self, decision: Decision, permit: Permit, proof: Proof, leased: bytes) -> bytes:
         """Return the Access-Accept. Raises Unencodable where the attributes do not fit one packet."""
         packet, label, uid = decision.packet, decision.client.label, permit.uid
         attributes = (
             permit.prepared.octets(uid)
+            + leased
             + token.class_attribute(uid, token.subscriber_check(permit.subscriber.id))
             + proof.attributes
         )

@@ -11,6 +11,7 @@ from daemon.aaa.attachment import of_session, own_of, same_equipment, same_mac
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.identity import find as find_subscriber
 from daemon.aaa.interim_queue import Gathered, InterimQueue
+from daemon.aaa.lease_keeping import LeaseKeeping
 from daemon.aaa.nas import Client
 from daemon.aaa.reasons import Drop
 from daemon.aaa.report import Belief
@@ -82,6 +83,7 @@ class Accounting:
         on_box: Callable[[bytes, float], None],
         monotonic: Callable[[], float],
         storm: Storm,
+        leases: LeaseKeeping,
     ) -> None:
         """`on_session` is told of "simultaneous-kicked" (this session must end) and "session-reopened".
 
@@ -97,6 +99,7 @@ class Accounting:
         self.belief = belief
         self._monotonic = monotonic
         self._storm = storm
+        self._leases = leases
         self.interims: InterimQueue[Pending] = InterimQueue(_INTERIM_WAIT_S, _INTERIMS_MOST)
         self.unpermitted: set[tuple[str, str]] = set()  # subscribers of new sessions without a permit of ours
         self.late: deque[tuple[Report, bytes]] = deque()
@@ -265,6 +268,9 @@ class Accounting:
             self._begun(session, told)
         elif effect is Effect.REOPENED:
             self._reopened(session)
+            self._leases.heard(session)
+        elif effect is Effect.UPDATED:
+            self._leases.heard(session)
         elif effect is Effect.CLOSED:
             self._on_box(place(session.tenant, session.nas, session.box), told.heard_at)
         return effect, session
@@ -272,6 +278,7 @@ class Accounting:
     def _begun(self, session: Session, told: Report) -> None:
         """Tie a session that has just begun to its permit: what it was given, and whom it leaves no room."""
         permit = self._permit_of(session, told)
+        self._leases.begun(session, permit)
         if permit is None:  # what it was given is not known: it is looked at before the data change
             if session.subscriber:
                 self.unpermitted.add((session.tenant, session.subscriber))

@@ -21,6 +21,8 @@ from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint, Port
 from daemon.aaa.enforcement import Enforcement, EnforcementOptions
 from daemon.aaa.keeper import Keeper, Retention
+from daemon.aaa.lease_keeping import LeaseKeeping
+from daemon.aaa.leasing import Held, Leasing, ReadText
 from daemon.aaa.loops import LoopLimits, Loops
 from daemon.aaa.nas import Clients
 from daemon.aaa.reconcile import Unchangeable
@@ -36,6 +38,7 @@ from daemon.aaa.usage import UsageBook
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.events import Events
+from daemon.leases.addresses import Addresses
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.store.journal import Journal, Record, read_last_seq
@@ -92,6 +95,8 @@ class RequestPath:
         spawn: Spawn,
         options: Options,
         enforcement: EnforcementOptions,
+        addresses: Addresses[Held],
+        read_text: ReadText,
         on_stranger: Callable[[bytes, int], None],
         on_fault: Callable[[int], None],
     ) -> None:
@@ -109,6 +114,8 @@ class RequestPath:
             Bindings(),
         )
         self.replies = Replies(options.defaults)
+        self.addresses = addresses
+        self.leasing = Leasing(addresses, requests, read_text)
         self.storm = Storm(options.storm, self._live_sessions)
         self.trace = Trace(options.trace_permits, options.trace_denials)
         self.staff_trace = Trace(_STAFF_TRACE, _STAFF_TRACE)
@@ -157,6 +164,8 @@ class RequestPath:
     def _build_accounting(
         self, index: Index, writer: Writer, options: Options, on_fault: Callable[[int], None]
     ) -> None:
+        self.lease_keeping = LeaseKeeping(self.addresses, index, self.enforcement.session_event)
+        self.sessions.on_closed = self.lease_keeping.ended
         self.accounting = Accounting(
             index,
             self.books.reservations,
@@ -168,6 +177,7 @@ class RequestPath:
             self.enforcement.reaper.heard_box,
             self._clock.monotonic,
             self.storm,
+            self.lease_keeping,
         )
         self.journal: Journal[Pending] = Journal(
             writer,
@@ -189,6 +199,7 @@ class RequestPath:
             self._requests,
             self._hashes,
             self._login_event,
+            self.leasing,
             numbers=token.numbers(self._clock.wall()),
             max_pending_hashes=options.max_pending_hashes,
             reject_delay_s=options.reject_delay_s,
@@ -237,6 +248,8 @@ class RequestPath:
         self.journal.last_seq = max(await read_last_seq(self._engine), int(mark or 0))
         self.clients.turn()
         folded = await self.keeper.restore(self.clients, self._remember)
+        live = (each for each in self.sessions if each.closed_at is None)
+        self.lease_keeping.settle(self.sessions.find_uid, live)
         await self.enforcement.restore(self._engine)
         await self.staff_accounting.restore(self._engine, self._clock.wall())
         return folded
@@ -269,10 +282,14 @@ class RequestPath:
                 )
             self.accounting.journal_interims()
             await self._close_rebooted()
+            self.addresses.turn(self._session_lives)
             for fresh in (self.keeper.counted, self.accounting.unpermitted):
                 if fresh:
                     self.enforcement.reconciler.mark(fresh)
                     fresh.clear()
+
+    def _session_lives(self, name: str) -> bool:
+        return self.lease_keeping.lives(self.sessions.find_uid, name)
 
     async def _close_rebooted(self) -> None:
         """Close sessions of boxes that rebooted, some thousands a second, between the logins of their storm."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.aaa.prepared import Prepared, prepare
+from daemon.aaa.prepared import NOTHING, Prepared, prepare
 from daemon.aaa.standing import Standing
 from daemon.replica.records import Nas, Plan, Service, Subscriber
 from daemon.replica.rules import Act, Garden
+from ipam.kinds import Kind
 from radius.codes import Attr
 from radius.errors import Unencodable
 from radius.grant import Access, Grant, Rate
@@ -171,7 +172,7 @@ class _Pick:
 # By whose record it is: the plan, the NAS, the garden, the subscriber where something is its own. `_Kept` holds them,
 # so that no other can have the same number meanwhile. A request that began before a change may still ask with
 # what was in force then: its answer must not be that of the others.
-_Key = tuple[int, int, int, int, bool, str, Rate | None]
+_Key = tuple[int, int, int, int, bool, str, Rate | None, frozenset[Kind]]
 _Held = tuple[Plan | None, Nas | None, Garden | None, Subscriber | None]
 
 
@@ -240,17 +241,24 @@ class Replies:
         profile: VendorProfile,
         access: Access,
         at: float,
+        leased: frozenset[Kind] = NOTHING,
     ) -> Prepared | Unencodable:
-        """Return the reply of that subscriber now; Unencodable is a value here: the login is denied."""
+        """Return the reply of that subscriber now; Unencodable is a value here: the login is denied.
+
+        `leased` is what comes from pools of ours, see `aaa.prepared`.
+        """
         if not _timeless(subscriber, standing):  # something in it depends on the second
-            return self._prepare(subscriber, plan, standing, garden, nas, profile, access, at)
+            return self._prepare(subscriber, plan, standing, garden, nas, profile, access, at, leased)
         held = _held(subscriber, plan, standing, garden, nas)
-        key = _key(held, standing, access)
+        key = _key(held, standing, access, leased)
         found = self._kept.get(key)
         if found is None:
             if len(self._kept) >= _KEPT_MOST:
                 self._kept.clear()
-            found = held, self._prepare(subscriber, plan, standing, garden, nas, profile, access, at)
+            found = (
+                held,
+                self._prepare(subscriber, plan, standing, garden, nas, profile, access, at, leased),
+            )
             self._kept[key] = found
         return found[1]
 
@@ -264,6 +272,7 @@ class Replies:
         profile: VendorProfile,
         access: Access,
         at: float,
+        leased: frozenset[Kind],
     ) -> Prepared | Unencodable:
         own = _NO_SERVICE if subscriber.service is None else subscriber.service
         captive = standing.act is Act.CAPTIVE
@@ -278,6 +287,7 @@ class Replies:
                 ("nas", nas.edits),
                 ("plan", edits),
                 ("subscriber", personal),
+                leased=leased,
             )
         except Unencodable as reason:
             return reason
@@ -299,7 +309,7 @@ def _held(
     )
 
 
-def _key(held: _Held, standing: Standing, access: Access) -> _Key:
+def _key(held: _Held, standing: Standing, access: Access, leased: frozenset[Kind] = NOTHING) -> _Key:
     given, nas, garden, subscriber = held
     return (
         id(given),
@@ -309,4 +319,5 @@ def _key(held: _Held, standing: Standing, access: Access) -> _Key:
         access is Access.PPP,
         standing.act or "",
         standing.rate,
+        leased,
     )

@@ -7,6 +7,7 @@ from daemon.aaa.nas import Client
 from daemon.aaa.prepared import Prepared
 from daemon.aaa.standing import Standing
 from daemon.replica.records import IdentitySource, Plan, Subscriber
+from ipam.lease import Lease
 from radius.authenticator import Key
 from radius.packet import Packet
 
@@ -21,6 +22,7 @@ class Decision:
         "endpoint",
         "generation",
         "key",
+        "leases",
         "method",
         "noted",
         "packet",
@@ -66,6 +68,7 @@ class Decision:
         self.detail = ""
         self.plan: Plan | None = None
         self.prepared: Prepared | None = None
+        self.leases: tuple[Lease, ...] = ()
         self.uid = 0
         self.waited_s = 0.0  # for a slow hash
 

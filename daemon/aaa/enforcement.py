@@ -36,6 +36,7 @@ from daemon.store.writer import Writer
 from radius.grant import Grant
 
 _INTERIM_SLACK = 1.2
+_KICKED = {"simultaneous-kicked": Deny.TOO_MANY_SESSIONS, "address-conflict": Deny.ADDRESS_CONFLICT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class EnforcementOptions:
     default_interim_s: float
     sweep_s: float
     unchangeable: Unchangeable
+    disconnects_conflicts: bool  # whether a session with an address of somebody else is ended
 
 
 class Enforcement:
@@ -75,6 +77,7 @@ class Enforcement:
         self._clock = clock
         self._clients = clients
         self._default_interim_s = options.default_interim_s
+        self.disconnects_conflicts = options.disconnects_conflicts
         self.random = Random()  # noqa: S311 - spreads retries; nothing secret
         timers = Timers(clock, spawn)
         self.client = CoaClient(clock, timers, self.random, sources=options.sources)
@@ -122,10 +125,10 @@ class Enforcement:
 
     def session_event(self, kind: str, session: Session, text: str) -> None:
         """Act on what accounting has noticed about a session."""
-        reason = Deny.TOO_MANY_SESSIONS if kind == "simultaneous-kicked" else ""
+        reason = _KICKED.get(kind, "")
         self.tell(kind, session, reason=reason, why=text)
-        if kind == "simultaneous-kicked":
-            self.kick(session, Deny.TOO_MANY_SESSIONS, text)
+        if reason and (kind != "address-conflict" or self.disconnects_conflicts):
+            self.kick(session, reason, text)
         elif kind == "session-reopened":
             self.reconciler.mark([(session.tenant, session.subscriber)])
 

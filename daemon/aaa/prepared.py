@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daemon.aaa.lease_attributes import without_pools
 from daemon.replica.records import AttributeEdit, EditOp
+from ipam.kinds import Kind
 from radius.codes import Attr
 from radius.grant import Grant, Rendered
 from radius.packet import attribute
@@ -19,6 +21,7 @@ _INTERIM = (int(Attr.ACCT_INTERIM_INTERVAL),)
 _TIMEOUT = (int(Attr.SESSION_TIMEOUT),)
 _WALLS = frozenset({"address_list", "filter_id", "services"})
 _LEAST_INTERIM_S = 60  # RFC 2869 section 5.16
+NOTHING: frozenset[Kind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,18 @@ class Prepared:
 
 
 def prepare(
-    grant: Grant, profile: VendorProfile, spread: float, *edits: tuple[str, tuple[AttributeEdit, ...]]
+    grant: Grant,
+    profile: VendorProfile,
+    spread: float,
+    *edits: tuple[str, tuple[AttributeEdit, ...]],
+    leased: frozenset[Kind] = NOTHING,
 ) -> Prepared:
     """Return the reply for a grant: the vendor's attributes, then the raw edits of NAS, plan, subscriber.
 
-    Raises Unencodable where the vendor cannot say what is granted.
+    Of `leased` kinds the NAS's own pools are not named: each login adds the attributes of its leases. Raises
+    Unencodable where the vendor cannot say what is granted.
     """
-    rendered = list(profile.render(grant))
+    rendered = list(profile.render(without_pools(grant, leased) if leased else grant))
     wall = {each.oid for each in rendered if grant.captive and each.source in _WALLS}
     for source, changes in edits:
         for edit in changes:

@@ -34,6 +34,16 @@ class Deny(StrEnum):
     TIME_USED_UP = "time-used-up"
     RETRY_LOOP = "retry-loop"
     UNRENDERABLE = "unrenderable"
+    POOL_EXHAUSTED = "pool-exhausted"
+    POOL_WAITING = "pool-waiting"
+    POOL_DRAINING = "pool-draining"
+    POOL_DISABLED = "pool-disabled"
+    POOL_UNKNOWN = "pool-unknown"
+    POOL_OF_OTHER_TENANT = "pool-of-other-tenant"
+    POOL_OF_OTHER_KIND = "pool-of-other-kind"
+    NO_BLOCK = "no-block-of-this-node"
+    STORE_BEHIND = "store-behind"
+    ADDRESS_CONFLICT = "address-conflict"
     STAFF_DISABLED = "staff-disabled"
     STAFF_EXPIRED = "staff-expired"
 
@@ -92,6 +102,16 @@ _MEANINGS = {
     Deny.OCTETS_USED_UP: "an allowance of octets is used up",
     Deny.TIME_USED_UP: "an allowance of time is used up",
     Deny.RETRY_LOOP: "the same login was refused again and again; it is looked at again after a pause",
+    Deny.POOL_EXHAUSTED: "the pools for this login, and the fallbacks that they name, have no lease left",
+    Deny.POOL_WAITING: "what the pools have left is held for its last owners or in quarantine",
+    Deny.POOL_DRAINING: "the pool is being drained: its leases go on, none begins",
+    Deny.POOL_DISABLED: "the pool is disabled",
+    Deny.POOL_UNKNOWN: "a selector names a pool that does not exist",
+    Deny.POOL_OF_OTHER_TENANT: "a selector names a pool that only another tenant has",
+    Deny.POOL_OF_OTHER_KIND: "a selector names a pool of another kind",
+    Deny.NO_BLOCK: "this node owns no block of the pool, and could get none from the shared store",
+    Deny.STORE_BEHIND: "too many leases wait to be written: the store is too slow, or refuses",
+    Deny.ADDRESS_CONFLICT: "an address that is this subscriber's alone is in use by somebody else",
     Deny.STAFF_DISABLED: "this member of staff may not log in any more",
     Deny.STAFF_EXPIRED: "this member of staff's time is over",
     Deny.UNRENDERABLE: "the plan does not fit the attributes of this NAS's vendor",

@@ -39,6 +39,7 @@ class Permit:
     __slots__ = (
         "at",
         "attachment",
+        "bundle_id",
         "limit",
         "mode",
         "nas",
@@ -58,6 +59,7 @@ class Permit:
         self.at = at
         self.nas = nas
         self.attachment: Attachment | None = None
+        self.bundle_id = 0  # of the leases that go with it
         self.limit: int | None = None  # of sessions at the same time, looked at again when this one begins
         self.mode = SimultaneousMode.REJECT_NEW  # what becomes of those that are too many then
 

@@ -106,6 +106,7 @@ class Session:
         "applied",
         "applied_reason",
         "box",
+        "bundles",
         "class_octets",
         "closed_at",
         "closed_by",
@@ -122,6 +123,7 @@ class Session:
         "nas",
         "reopened_from",
         "session_time_s",
+        "shown",
         "source",
         "start_seen",
         "started_at",
@@ -167,6 +169,8 @@ class Session:
         self.counted = (0, 0, 0)  # upload octets, download octets, seconds that `aaa.usage` has counted
         self.counted_at = 0.0  # event time up to which it has
         self.count_gap = ""
+        self.bundles: tuple[int, ...] = ()  # of leases of ours that go with it
+        self.shown: tuple[bytes | None, ...] = ()  # addresses that were compared with the book of leases
         self._latest: tuple[bytes | None, ...] = (None,) * len(TRACKED)
         self._latest_at = 0.0
         self._at_of: list[float] | None = None
@@ -182,6 +186,12 @@ class Session:
     def ipv4_octets(self) -> bytes | None:
         """The address that accounting reports, four octets."""
         return self._latest[0]
+
+    @property
+    def addresses(self) -> tuple[bytes | None, ...]:
+        """The raw values of Framed-IP-Address, Framed-IPv6-Address, Framed-IPv6-Prefix, Delegated-IPv6-Prefix."""
+        latest = self._latest
+        return latest[0], latest[7], latest[5], latest[6]
 
     def find(self, attr: Attr) -> bytes | None:
         """Return the latest raw value of a tracked attribute."""

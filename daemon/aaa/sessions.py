@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from asyncio import Future, get_running_loop
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -55,7 +55,10 @@ class _Reboots:
 
 
 class SessionTable:
-    """Sessions by key, by Class token and by NAS; `dirty` are those not yet written to the store."""
+    """Sessions by key, by Class token and by NAS; `dirty` are those not yet written to the store.
+
+    `on_closed` is told of each session that was live and is not any more.
+    """
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, list[Session]] = {}
@@ -69,6 +72,7 @@ class SessionTable:
         self._closings: dict[int, Future[None]] = {}
         self._reportings: dict[int, list[Future[bytes]]] = {}
         self.live = Live()
+        self.on_closed: Callable[[Session], None] = _ignore
         self.dirty: set[Session] = set()
         self.folded_seq = 0
         self.forgotten_before = 0.0  # sessions closed before this are only in the store
@@ -302,6 +306,7 @@ class SessionTable:
         self._closed_order.append((session.heard_at, session))
         self._count(session.tenant, session.nas, State.ACTIVE, -1)
         self._count(session.tenant, session.nas, State.CLOSED, 1)
+        self.on_closed(session)
 
     def _count(self, tenant: str, nas: str, state: State, by: int) -> None:
         key = (tenant, nas, state)
@@ -373,6 +378,10 @@ class SessionTable:
             self._leave_key(session)
             self._count(session.tenant, session.nas, State.CLOSED, -1)
         return forgotten
+
+
+def _ignore(_session: Session) -> None:
+    return None
 
 
 def place(tenant: str, nas: str, box: bytes) -> bytes:

@@ -78,7 +78,7 @@ def wanted(session: Session, client: Client, books: Books, replies: Replies, at:
             if unread and "treatment" in question.noted:  # for want of a plan that may be among them
                 return None
             return Wanted(None, standing.reason or "", over)
-    garden, access = client.index.tenant.garden, _access(session, plan)
+    garden, access = client.index.tenant.garden, access_of(session, plan)
     lasting = replies.lasting(subscriber, plan, standing, garden, access)
     return Wanted(lasting, standing.reason or "", over, standing)
 
@@ -151,17 +151,17 @@ def _of_now(session: Session, standing: Standing, client: Client, replies: Repli
     """Return the grant of somebody of that standing, with its timers."""
     subscriber = client.index.subscribers[session.subscriber]
     plan = client.index.plans.get(subscriber.plan or "")
-    garden, access = client.index.tenant.garden, _access(session, plan)
+    garden, access = client.index.tenant.garden, access_of(session, plan)
     return replies.granted(subscriber, plan, standing, garden, access, at)
 
 
 def _in_good_standing(session: Session, client: Client, replies: Replies) -> Grant | None:
     subscriber = client.index.subscribers[session.subscriber]
     plan = client.index.plans.get(subscriber.plan or "")
-    return None if plan is None else replies.lasting(subscriber, plan, FULL, None, _access(session, plan))
+    return None if plan is None else replies.lasting(subscriber, plan, FULL, None, access_of(session, plan))
 
 
-def _access(session: Session, plan: Plan | None) -> Access:
+def access_of(session: Session, plan: Plan | None) -> Access:
     """Return how the session connects: as it was granted, else as planned."""
     if session.applied is not None:
         return session.applied.access

@@ -14,6 +14,8 @@ from sys import intern
 from typing import Any
 
 from daemon.errors import DaemonError
+from daemon.replica.pools import PoolSpec, SelectorSpec
+from daemon.replica.pools_codec import load_pool, load_selector, said_pool, said_selector, wire_pool
 from daemon.replica.records import (
     AccessMode,
     AttributeEdit,
@@ -47,7 +49,7 @@ from radius.grant import Access, Burst, Privilege, Rate, Route
 # JSON as `json.loads` gives it; the loaders below check what they take from it by building records.
 Json = Any
 _Special = Mapping[type, Callable[[Any], Json]]
-KINDS: tuple[str, ...] = ("tenant", "plan", "nas", "subscriber", "staff")
+KINDS: tuple[str, ...] = ("tenant", "plan", "nas", "subscriber", "staff", "pool", "selector")
 
 
 class RecordUnreadable(DaemonError):
@@ -80,7 +82,13 @@ def dump(record: Record, seal: Sealer) -> bytes:
     def secret(value: Secret) -> Json:
         return [value.kind.value, b64encode(seal.seal(value.value, bound)).decode()]
 
-    return json.dumps(_said(record, {Secret: secret}), ensure_ascii=False, separators=(",", ":")).encode()
+    if isinstance(record, PoolSpec):
+        body = said_pool(record)
+    elif isinstance(record, SelectorSpec):
+        body = said_selector(record)
+    else:
+        body = _said(record, {Secret: secret})
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def load(kind: str, body: bytes, seal: Sealer) -> Record:
@@ -136,7 +144,12 @@ def export(
         text = None if spell is None else spell(value)
         return named | ({"octets": value.octets.hex()} if text is None else {"value": text})
 
-    body = _wire_body(record, _said(record, {**_WIRE, Secret: secret, AttributeEdit: edit}))
+    if isinstance(record, PoolSpec):
+        body = wire_pool(record)
+    elif isinstance(record, SelectorSpec):
+        body = said_selector(record)
+    else:
+        body = _wire_body(record, _said(record, {**_WIRE, Secret: secret, AttributeEdit: edit}))
     del body["id"]
     tenant = body.pop("tenant", None)
     return (
@@ -294,6 +307,8 @@ _KIND_OF: Mapping[type[Record], str] = {
     Nas: "nas",
     Subscriber: "subscriber",
     Staff: "staff",
+    PoolSpec: "pool",
+    SelectorSpec: "selector",
 }
 _LOADERS: Mapping[str, Callable[[Json, Sealer], Record]] = {
     "tenant": _tenant,
@@ -301,6 +316,8 @@ _LOADERS: Mapping[str, Callable[[Json, Sealer], Record]] = {
     "nas": _nas,
     "subscriber": _subscriber,
     "staff": _staff,
+    "pool": lambda said, _seal: load_pool(said),
+    "selector": lambda said, _seal: load_selector(said),
 }
 _ACCESS_MODES = {mode.value: mode for mode in AccessMode}
 _SECRET_KINDS = {kind.value: kind for kind in SecretKind}

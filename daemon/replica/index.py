@@ -12,7 +12,10 @@ from ipaddress import ip_address
 from struct import pack
 from zoneinfo import ZoneInfo
 
+from daemon.replica.claims import Claims, Spans, fixed_of, own_vrf
+from daemon.replica.pools import PoolSpec, SelectorSpec
 from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
+from ipam.model import Selector
 
 _CACHE_MOST = 50_000
 
@@ -26,15 +29,22 @@ _UTC_FILE = pack(">4s16x6llbb4s", b"TZif", 0, 0, 0, 0, 1, 4, 0, 0, 0, b"UTC\0")
 class TenantIndex:
     """The records of one tenant; `staff` is by user name, `zone` what its hours, days and months are local to.
 
-    `unreadable` is that of the whole index.
+    `unreadable` is that of the whole index. `claims` are the fixed addresses and routed blocks of the subscribers,
+    `spans` where the pools lie.
     """
 
     __slots__ = (
+        "_moved",
+        "_vrfs",
         "circuits",
+        "claims",
         "macs",
         "nases",
         "plans",
+        "pools",
         "remotes",
+        "selectors",
+        "spans",
         "staff",
         "staff_by_id",
         "subscribers",
@@ -56,6 +66,14 @@ class TenantIndex:
         self.remotes: dict[bytes, Subscriber] = {}
         self.staff: dict[bytes, Staff] = {}
         self.staff_by_id: dict[str, Staff] = {}
+        self.pools: dict[str, PoolSpec] = {}
+        self.selectors: dict[str, Selector] = {}
+        self.claims = Claims()
+        self.spans = Spans()
+        self._vrfs: dict[
+            str, str
+        ] = {}  # by plan, as its subscribers' claims are entered; absent: the default
+        self._moved: set[str] = set()  # plans whose VRF is another since
 
     def is_unreadable(self, kind: str, key: str) -> bool:
         """Tell whether the store has such an object of this tenant that could not be read."""
@@ -78,6 +96,74 @@ class TenantIndex:
         if old is not None and self.staff.get(old.username.encode()) is old:
             del self.staff[old.username.encode()]
 
+    def put_plan(self, plan: Plan) -> None:
+        """Add or replace a plan. With another VRF, `settle` has to move its subscribers' claims afterwards."""
+        self.plans[plan.id] = plan
+        self._note_vrf(plan.id, plan.service.vrf or "")
+
+    def remove_plan(self, key: str) -> None:
+        """Forget a plan, if there is one."""
+        self.plans.pop(key, None)
+        self._note_vrf(key, "")
+
+    def _note_vrf(self, plan: str, vrf: str) -> None:
+        if self._vrfs.get(plan, "") == vrf:
+            self._moved.discard(plan)
+        elif self.subscribers:
+            self._moved.add(plan)
+        else:
+            self._vrfs[plan] = vrf
+
+    def settle(self) -> None:
+        """Move the claims of plans whose VRF has changed: one look at every subscriber, however many plans."""
+        if not self._moved:
+            return
+        moved = [
+            each
+            for each in self.subscribers.values()
+            if each.personal and each.plan in self._moved and own_vrf(each) is None
+        ]
+        for subscriber in moved:
+            self._unclaim(subscriber)
+        for plan in self._moved:
+            known = self.plans.get(plan)
+            self._vrfs[plan] = "" if known is None else known.service.vrf or ""
+        self._moved.clear()
+        for subscriber in moved:
+            self._claim(subscriber)
+
+    def _entered_vrf(self, subscriber: Subscriber) -> str:
+        own = own_vrf(subscriber)
+        return self._vrfs.get(subscriber.plan or "", "") if own is None else own
+
+    def _claim(self, subscriber: Subscriber) -> None:
+        for each in fixed_of(subscriber):
+            self.claims.put(self._entered_vrf(subscriber), each.unit, subscriber.id)
+
+    def _unclaim(self, subscriber: Subscriber) -> None:
+        for each in fixed_of(subscriber):
+            self.claims.remove(self._entered_vrf(subscriber), each.unit, subscriber.id)
+
+    def vrf_of(self, subscriber: Subscriber) -> str:
+        """Return the VRF in which a subscriber's addresses are: its own, else its plan's, else the default ""."""
+        own = own_vrf(subscriber)
+        if own is not None or subscriber.plan is None:
+            return own or ""
+        plan = self.plans.get(subscriber.plan)
+        return "" if plan is None else plan.service.vrf or ""
+
+    def put_pool(self, pool: PoolSpec) -> None:
+        """Add or replace a pool."""
+        self.remove_pool(pool.id)
+        self.pools[pool.id] = pool
+        self.spans.add(pool)
+
+    def remove_pool(self, key: str) -> None:
+        """Forget a pool, if there is one."""
+        old = self.pools.pop(key, None)
+        if old is not None:
+            self.spans.remove(old)
+
     def put_subscriber(self, subscriber: Subscriber) -> None:
         """Add or replace a subscriber and everything it is found by."""
         old = self.subscribers.get(subscriber.id)
@@ -92,10 +178,14 @@ class TenantIndex:
             self.circuits[subscriber.circuit_id.encode()] = subscriber
         if subscriber.remote_id is not None:
             self.remotes[subscriber.remote_id.encode()] = subscriber
+        if subscriber.personal:
+            self._claim(subscriber)
 
     def remove_subscriber(self, subscriber: Subscriber) -> None:
         """Forget a subscriber; what another subscriber has taken over meanwhile stays."""
         del self.subscribers[subscriber.id]
+        if subscriber.personal:
+            self._unclaim(subscriber)
         for name in subscriber.usernames:
             if self.usernames.get(name.encode()) is subscriber:
                 del self.usernames[name.encode()]
@@ -140,7 +230,14 @@ class Index:
 
     def end_load(self) -> None:
         """All of a load is there; who waited for that goes on at once."""
+        for tenant in self.tenants.values():
+            tenant.settle()
         self._whole.set()
+
+    def _settle(self, tenant: TenantIndex) -> None:
+        """Move claims after a change of a plan: at once, or for all plans of a load at its end."""
+        if not self.loading:
+            tenant.settle()
 
     async def whole(self) -> None:
         """Return when no load is half done."""
@@ -165,9 +262,14 @@ class Index:
         if isinstance(record, Subscriber):
             tenant.put_subscriber(record)
         elif isinstance(record, Plan):
-            tenant.plans[record.id] = record
+            tenant.put_plan(record)
+            self._settle(tenant)
         elif isinstance(record, Staff):
             tenant.put_staff(record)
+        elif isinstance(record, PoolSpec):
+            tenant.put_pool(record)
+        elif isinstance(record, SelectorSpec):
+            tenant.selectors[record.id] = record.selector
         else:
             tenant.nases[record.id] = record
             self._nases_changed()
@@ -182,9 +284,14 @@ class Index:
         if kind is Subscriber and key in index.subscribers:
             index.remove_subscriber(index.subscribers[key])
         elif kind is Plan:
-            index.plans.pop(key, None)
+            index.remove_plan(key)
+            self._settle(index)
         elif kind is Staff:
             index.remove_staff(key)
+        elif kind is PoolSpec:
+            index.remove_pool(key)
+        elif kind is SelectorSpec:
+            index.selectors.pop(key, None)
         elif kind is Nas and index.nases.pop(key, None) is not None:
             self._nases_changed()
         elif kind is Tenant:
@@ -245,6 +352,8 @@ class Index:
             "nas": sum(len(each.nases) for each in tenants),
             "subscriber": sum(len(each.subscribers) for each in tenants),
             "staff": sum(len(each.staff_by_id) for each in tenants),
+            "pool": sum(len(each.pools) for each in tenants),
+            "selector": sum(len(each.selectors) for each in tenants),
         }
 
     def records(self) -> Iterable[Record]:
@@ -255,6 +364,8 @@ class Index:
             yield from index.nases.values()
             yield from index.subscribers.values()
             yield from index.staff_by_id.values()
+            yield from index.pools.values()
+            yield from (SelectorSpec(selector=each) for each in index.selectors.values())
 
 
 _KIND: dict[type[Record], str] = {
@@ -263,6 +374,8 @@ _KIND: dict[type[Record], str] = {
     Nas: "nas",
     Subscriber: "subscriber",
     Staff: "staff",
+    PoolSpec: "pool",
+    SelectorSpec: "selector",
 }
 
 

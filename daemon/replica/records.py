@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from daemon.replica.pools import PoolSpec, SelectorSpec
 from daemon.replica.rules import NO_RULES, Garden, LinePolicy, Rules, Treatment
 from radius.grant import Access, Burst, Privilege, Rate, Route
 
@@ -238,4 +239,4 @@ class Staff:
     valid_until: float | None = None
 
 
-Record = Tenant | Nas | Plan | Subscriber | Staff
+Record = Tenant | Nas | Plan | Subscriber | Staff | PoolSpec | SelectorSpec

@@ -17,7 +17,7 @@ from daemon.store.schema import OBJECT
 from daemon.store.seal import Sealer
 
 _SLICE = 1000
-_ORDER = {"tenant": 0, "plan": 1, "nas": 2, "subscriber": 3, "staff": 4}
+_ORDER = {"tenant": 0, "plan": 1, "nas": 2, "subscriber": 3, "staff": 4, "pool": 5, "selector": 6}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from daemon.clock import Clock
 from daemon.replica import store
 from daemon.replica.codec import kind_of, tenant_of
 from daemon.replica.index import Index, Key
+from daemon.replica.pools import PoolSpec, SelectorSpec
 from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
 from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
@@ -27,6 +28,8 @@ _TYPES: dict[str, type[Record]] = {
     "nas": Nas,
     "subscriber": Subscriber,
     "staff": Staff,
+    "pool": PoolSpec,
+    "selector": SelectorSpec,
 }
 _ORDER = {made: place for place, made in enumerate(_TYPES.values())}
 
@@ -147,10 +150,14 @@ class Apply:
             return None
         if kind == "tenant":
             return known.tenant
+        if kind == "selector":
+            selector = known.selectors.get(name)
+            return None if selector is None else SelectorSpec(selector=selector)
         tables: dict[str, Mapping[str, Record]] = {
             "plan": known.plans,
             "nas": known.nases,
             "subscriber": known.subscribers,
             "staff": known.staff_by_id,
+            "pool": known.pools,
         }
         return tables[kind].get(name)

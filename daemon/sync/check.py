@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
 from typing import Any
 
 from daemon.replica.index import Index
@@ -16,9 +15,10 @@ from daemon.sync.faults import Fault
 from daemon.sync.normalise import SPELLINGS
 from daemon.sync.outlook import Key as _Key
 from daemon.sync.outlook import Outlook
+from daemon.sync.overlaps import overlaps
 from daemon.sync.problems import Path, Problem, got, path_text
 from daemon.sync.records import KINDS, BodyInvalid, to_record
-from daemon.sync.references import NO_GARDEN, lacks_garden, odd_references, unknown_plans
+from daemon.sync.references import NO_GARDEN, lacks_garden, odd_references, unknown_references
 from daemon.sync.wire_types import ID_FORM, read_id
 from radius.dictionary import Dictionary
 
@@ -111,6 +111,8 @@ class _Check:
                     self._fault(key, fault)
         self._references()
         self._identities()
+        for key, fault in overlaps(self._index, self._outlook, self._records, self._bad):
+            self._wrong(key, *self._told(key, fault))
         self._nas_prefixes()
         if self._unrenderable is not None:
             self._renderability(self._unrenderable)
@@ -184,7 +186,7 @@ class _Check:
             record = self._records.get(key)
             if record is None:
                 continue
-            for fault in unknown_plans(record, self._outlook):
+            for fault in unknown_references(record, self._outlook):
                 self._wrong(key, *self._told(key, fault))
             for fault in odd_references(record, self._outlook):
                 mark = (each.tenant, fault.slug, fault.got if fault.slug in _ONCE else (key, fault.path))
@@ -228,27 +230,10 @@ class _Check:
             "circuit_id": known.circuits,
             "remote_id": known.remotes,
         }
-        table = tables.get(field)
-        other: Subscriber | Staff | None
-        if table is None:
-            other = self._known_addresses.get((record.tenant, field, value))
-        else:
-            other = table.get(str(value) if field == "mac" else str(value).encode())
+        other = tables[field].get(str(value) if field == "mac" else str(value).encode())
         if other is None or other.id == record.id or not self._outlook.stays((key[0], key[1], other.id)):
             return None
         return other.id
-
-    @cached_property
-    def _known_addresses(self) -> dict[Hashable, Subscriber]:
-        """Who has which fixed address in the replica, for the tenants of the document."""
-        tenants = {each.tenant for each in self._objects.values()} & self._index.tenants.keys()
-        return {
-            (tenant, field, value): subscriber
-            for tenant in tenants
-            for subscriber in list(self._index.tenants[tenant].subscribers.values())
-            if subscriber.personal
-            for field, value in _fixed(subscriber)
-        }
 
     def _nas_prefixes(self) -> None:
         owners: dict[Hashable, _Key] = {
@@ -350,16 +335,3 @@ def _claims(record: Subscriber | Staff) -> Iterator[tuple[str, Hashable]]:
         yield "circuit_id", record.circuit_id
     if record.remote_id is not None:
         yield "remote_id", record.remote_id
-    if record.personal:
-        yield from _fixed(record)
-
-
-def _fixed(record: Subscriber) -> Iterator[tuple[str, Hashable]]:
-    if record.ipv4_address is not None:
-        yield "ipv4_address", record.ipv4_address
-    if record.ipv6_address is not None:
-        yield "ipv6_address", record.ipv6_address
-    if record.ipv6_prefix is not None:
-        yield "ipv6_prefix", record.ipv6_prefix
-    if record.ipv6_delegated is not None:
-        yield "delegated_prefix", record.ipv6_delegated

@@ -21,6 +21,7 @@ _SERVICE: Mapping[str, _Steps] = {
     "session_timeout": ("session_timeout_s",),
     "idle_timeout": ("idle_timeout_s",),
 }
+_SPANS = ("hold", "quarantine", "min_reuse", "decline", "lease", "tentative")
 _RULES: Mapping[str, _Steps] = {"option82_policy": ("line_policy",)}
 SPELLINGS: Mapping[str, Mapping[str, _Steps]] = {
     "tenant": {},
@@ -50,6 +51,8 @@ SPELLINGS: Mapping[str, Mapping[str, _Steps]] = {
         "lifecycle_state": ("status",),
     },
     "staff": {},
+    "pool": {f"{name}_s": (name,) for name in _SPANS},
+    "selector": {},
 }
 # Published, and without a meaning for what we answer: what a NAS says about its port, and the usual value.
 IGNORED: Mapping[str, frozenset[str]] = {"subscriber": frozenset({"nas_port_type", "service_type"})}

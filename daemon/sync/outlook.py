@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 from daemon.replica.index import Index, TenantIndex
+from daemon.replica.pools import PoolSpec
 from daemon.replica.records import Nas, Record, Tenant
 
 Key = tuple[str, str, str]  # kind, tenant, id
@@ -47,7 +48,7 @@ class Outlook:
         return key not in self._objects and not (self._replace and key[1] in self.tenants)
 
     def ids(self, kind: str, tenant: str) -> list[str]:
-        """Return the ids of all plans or NASes that a tenant will have, for a hint."""
+        """Return the ids of all plans, NASes or pools that a tenant will have, for a hint."""
         known = self._index.tenants.get(tenant)
         stored = [] if known is None else list(_names(known, kind))
         kept = [name for name in stored if self.stays((kind, tenant, name))]
@@ -61,6 +62,20 @@ class Outlook:
             return record if isinstance(record, Tenant) else None
         known = self._index.tenants.get(name)
         return None if known is None else known.tenant
+
+    def stored(self, key: Key) -> Record | None:
+        """Return what the replica has of a plan, NAS, pool or subscriber, whether it stays or not."""
+        kind, tenant, name = key
+        known = self._index.tenants.get(tenant)
+        if known is None or kind not in ("plan", "nas", "pool", "subscriber"):
+            return None
+        return known.subscribers.get(name) if kind == "subscriber" else _names(known, kind).get(name)
+
+    def pool(self, tenant: str, name: str) -> PoolSpec | None:
+        """Return the record of a pool as it will be; None where it is wrong or not there."""
+        key = ("pool", tenant, name)
+        record = self._records.get(key) if key in self._objects else self.stored(key)
+        return record if isinstance(record, PoolSpec) else None
 
     def nases(self, tenant: str) -> Iterator[Nas]:
         """Yield the NASes that a tenant will have, those of the document first."""
@@ -86,5 +101,6 @@ class Outlook:
         return self._sites[tenant]
 
 
-def _names(known: TenantIndex, kind: str) -> Collection[str]:
-    return known.plans if kind == "plan" else known.nases
+def _names(known: TenantIndex, kind: str) -> Mapping[str, Record]:
+    tables: dict[str, Mapping[str, Record]] = {"plan": known.plans, "nas": known.nases, "pool": known.pools}
+    return tables[kind]

@@ -12,11 +12,12 @@ from pydantic_core import ErrorDetails
 
 from daemon.errors import DaemonError
 from daemon.replica.records import Record
-from daemon.sync import builders
+from daemon.sync import builders, pool_builders
 from daemon.sync.faults import Fault, Faults
 from daemon.sync.normalise import IGNORED, SPELLINGS, Normal, normalise
 from daemon.sync.problems import Path, got, path_text
 from daemon.sync.wire import ADAPTERS, BODIES, NasBody, PlanBody, StaffBody, SubscriberBody, TenantBody
+from daemon.sync.wire_pools import PoolBody, SelectorBody
 from radius.dictionary import Dictionary
 
 Json = Any  # a value as `json.loads` gives it
@@ -67,6 +68,10 @@ def to_record(kind: str, tenant: str, key: str, body: dict[str, Json], dictionar
         record = builders.nas(tenant, key, given, short, dictionary, faults)
     elif isinstance(given, StaffBody):
         record = builders.staff(tenant, key, given, faults)
+    elif isinstance(given, PoolBody):
+        record = pool_builders.pool(tenant, key, given, faults)
+    elif isinstance(given, SelectorBody):
+        record = pool_builders.selector(tenant, key, given, dictionary, faults)
     else:
         assert isinstance(given, TenantBody)
         record = builders.tenant(key, given, faults)

@@ -32,6 +32,12 @@ _EXAMPLES: Mapping[str, Mapping[str, Json]] = {
         "id": "noc-1",
         "body": {"username": "nora", "password": "a-long-password", "privilege": "write"},
     },
+    "pool": {"kind": "pool", "id": "home-v4", "body": {"kind": "v4", "ranges": ["198.51.100.0/24"]}},
+    "selector": {
+        "kind": "selector",
+        "id": "home",
+        "body": {"match": {"plan": "home-100"}, "pools": {"v4": ["home-v4"]}},
+    },
 }
 
 

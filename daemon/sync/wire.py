@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, TypeAdapter, WithJs
 from daemon.replica.records import AccessMode, IdentitySource, SecretKind
 from daemon.sync.edits import EditText, read_edit
 from daemon.sync.wire_base import Body, RateBody
+from daemon.sync.wire_pools import PoolBody, SelectorBody
 from daemon.sync.wire_rule_values import member
 from daemon.sync.wire_rules import (
     BONUS,
@@ -297,7 +298,7 @@ class StaffBody(Body):
     valid_until: MOMENT | None = None
 
 
-AnyBody = TenantBody | PlanBody | NasBody | SubscriberBody | StaffBody
+AnyBody = TenantBody | PlanBody | NasBody | SubscriberBody | StaffBody | PoolBody | SelectorBody
 # A kind may refer to those before it, and a plan to NASes.
 BODIES: dict[str, type[AnyBody]] = {
     "tenant": TenantBody,
@@ -305,5 +306,7 @@ BODIES: dict[str, type[AnyBody]] = {
     "nas": NasBody,
     "subscriber": SubscriberBody,
     "staff": StaffBody,
+    "pool": PoolBody,
+    "selector": SelectorBody,
 }
 ADAPTERS: dict[str, TypeAdapter[AnyBody]] = {kind: TypeAdapter(body) for kind, body in BODIES.items()}

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Network, ip_network
 from typing import Any, cast
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from daemon.aaa import token
 from daemon.aaa.access import Access
 from daemon.aaa.accounting import Accounting
@@ -15,6 +17,8 @@ from daemon.aaa.bindings import Bindings
 from daemon.aaa.conductor import Conductor
 from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint, Port
+from daemon.aaa.lease_keeping import LeaseKeeping
+from daemon.aaa.leasing import Held, Leasing
 from daemon.aaa.loops import LoopLimits, Loops
 from daemon.aaa.nas import Clients
 from daemon.aaa.report import Belief
@@ -25,6 +29,8 @@ from daemon.aaa.standing import Books
 from daemon.aaa.storm import Limits, Storm
 from daemon.aaa.trace import Trace
 from daemon.aaa.usage import UsageBook
+from daemon.clock import Clock
+from daemon.leases.addresses import Addresses, AddressOptions
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.records import (
@@ -38,6 +44,8 @@ from daemon.replica.records import (
     Subscriber,
     Tenant,
 )
+from daemon.store.writer import Writer
+from ipam.register import Register
 from radius.duplicates import Duplicates
 from radius.grant import Rate
 from radius.udp import BatchSocket
@@ -127,6 +135,18 @@ class Stack:
         self.storm = Storm(Limits(), self.sessions.live_of)
         self.heard: list[bytes] = []  # places of boxes that have ended a session
         self.told: list[tuple[str, Decision | Session, str]] = []  # events: kind, about what, text
+        self.addresses: Addresses[Held] = Addresses(
+            cast("AsyncEngine", None),
+            Writer(cast("AsyncEngine", None), lambda: self.now, lambda _seconds, _durable: None),
+            cast("Clock", self),
+            AddressOptions(),
+        )
+        self.leasing = Leasing(self.addresses, self.counts, lambda _packet, _name: None)
+        self.addresses.open(Register("edge", 1))
+        self.keeping = LeaseKeeping(
+            self.addresses, self.index, lambda kind, session, text: self.told.append((kind, session, text))
+        )
+        self.sessions.on_closed = self.keeping.ended
         self.accounting = Accounting(
             self.index,
             self.books.reservations,
@@ -138,6 +158,7 @@ class Stack:
             lambda place, _at: self.heard.append(place),
             lambda: self.now,
             self.storm,
+            self.keeping,
         )
         self.access = Access(
             self.index,
@@ -148,6 +169,7 @@ class Stack:
             self.counts,
             ThreadPoolExecutor(1),
             lambda kind, decision, text: self.told.append((kind, decision, text)),
+            self.leasing,
             numbers=token.numbers(T0),
             max_pending_hashes=hashes,
             reject_delay_s=reject_delay_s,
@@ -172,6 +194,14 @@ class Stack:
             )
             for port, wire in self.wires.items()
         }
+
+    def monotonic(self) -> float:
+        """Return the monotonic time of this stage."""
+        return self.now
+
+    def wall(self) -> float:
+        """Return the wall clock of this stage."""
+        return self.at
 
     def nas(self, address: str = "127.0.0.1", secret: bytes = b"testing123") -> NasTwin:
         """Return a NAS at an address."""

@@ -17,6 +17,7 @@ from daemon.errors import StoreUnavailable
 from daemon.store import journal
 from daemon.store.journal import Journal, Record
 from daemon.store.schema import JOURNAL, MARK, METADATA
+from ipam.schema import METADATA as ADDRESS_BOOK
 from tests.daemon.conftest import Store
 
 
@@ -171,7 +172,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(store: Store) -> N
     async def scenario() -> None:
         async with store.running(), store.engine.connect() as connection:
             differences = await connection.run_sync(
-                lambda sync: compare_metadata(MigrationContext.configure(sync), METADATA)
+                lambda sync: compare_metadata(MigrationContext.configure(sync), [METADATA, ADDRESS_BOOK])
             )
             assert differences == []
 

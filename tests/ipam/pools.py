@@ -22,6 +22,7 @@ def pool(name: str, kind: Kind, *ranges: str, **settings: Any) -> Pool:
     unit_length = {
         Kind.V4: 32,
         Kind.V6_NA: 128,
+        Kind.V6_PREFIX: 64,
         Kind.PD: 56,
         Kind.SVLAN: 12,
         Kind.CVLAN: 12,

@@ -13,7 +13,7 @@ from ipam.lease import Bundle, Conflict, Exhausted, Observation, Origin, Request
 from ipam.model import Pool, Reservation, lease_time
 from ipam.register import Register
 from ipam.resize import displaced, drain, grow, renumber
-from ipam.restore import restore
+from ipam.restore import faults, restore
 from ipam.steward import Steward
 from tests.ipam.pools import TENANT, Disk, fixed, pool, request, units, v4
 
@@ -72,6 +72,9 @@ class House:
         shelf, slot = found
         cell = shelf.allocator.cell_at(slot)
         return LeaseState.FREE if cell < 0 else self.book.standing(shelf, cell, self.now, self.at).state
+
+    def faults(self) -> tuple[str, ...]:
+        return faults(self.register)
 
     def causes(self, unit: str) -> list[str]:
         self.write()
@@ -387,6 +390,124 @@ def test_a_tenant_cannot_lease_from_anothers_pool() -> None:
     got = house.book.take("ann", wanted, house.now, house.at)
     assert isinstance(got, Exhausted)
     assert got.reason is Shortage.OTHER_TENANT
+
+
+def test_a_fixed_address_is_given_though_it_is_kept_for_the_owner_before_and_the_event_names_him() -> None:
+    for seconds, state in ((0.0, LeaseState.HELD), (35.0, LeaseState.QUARANTINED)):
+        house = House(small())
+        house.stop(house.session("bob", v4("home")))
+        house.wait(seconds)
+        assert house.state("10.0.0.0") is state
+        taken = house.take("ann", fixed("10.0.0.0"))
+        assert (units(taken), taken.leases[0].origin) == (["10.0.0.0"], Origin.FIXED)
+        house.write()
+        last = house.disk.events["edge"][-1].change
+        assert (last.cause, last.owner, last.seen) == (Cause.LOGIN, "ann", "bob")
+        assert units(house.take("bob", v4("home"))) == ["10.0.0.1"]
+        assert house.faults() == ()
+
+
+def test_a_fixed_address_is_refused_where_more_than_an_ended_lease_is_in_the_way() -> None:
+    house = House(small(), pool("away", Kind.V4, "10.2.0.0-10.2.0.3"))
+    unit = [read_unit(f"10.2.0.{last}") for last in range(4)]
+    house.session("bob", v4("away"))  # live
+    house.steward.reserve(Reservation(tenant=TENANT, vrf="", unit=unit[1], owner="bob"), house.at)
+    house.stop(house.session("cy", v4("away")))
+    house.steward.conflict(TENANT, "", unit[2], "mallory", house.now, house.at)
+    leaving = house.session("dan", v4("away"))
+    house.steward.disable(TENANT, "", unit[3], house.at)
+    house.stop(leaving)
+    assert house.state("10.2.0.3") is LeaseState.QUARANTINED  # it becomes disabled after that
+    states = []
+    for each in unit:
+        refused = house.refused("ann", fixed(str(each)))
+        assert isinstance(refused, Conflict)
+        states.append(refused.state)
+    assert states == [
+        LeaseState.BOUND,
+        LeaseState.RESERVED,
+        LeaseState.QUARANTINED,
+        LeaseState.QUARANTINED,
+    ]
+    assert isinstance(house.refused("dan", fixed("10.2.0.3")), Conflict)  # an operator took it out
+
+
+def test_what_a_session_reports_is_not_taken_from_the_owner_for_whom_it_is_kept() -> None:
+    house = House(small())
+    house.stop(house.session("bob", v4("home")))
+    seen = house.steward.observe(TENANT, "", read_unit("10.0.0.0"), "ann", "s9", house.now, house.at)
+    assert seen.sighting is Sighting.CONFLICT
+
+
+def test_a_look_ahead_names_what_the_login_will_get_and_changes_nothing() -> None:
+    house = House(
+        small(fallbacks=("spare",)), pool("spare", Kind.V4, "10.5.0.0"), pool("other", Kind.V4, "10.6.0.0")
+    )
+    house.session("ann", v4("home"))
+    house.stop(house.session("bob", v4("home")))
+    house.session("cy", v4("home"))
+    reservation = Reservation(tenant=TENANT, vrf="", unit=read_unit("10.6.0.0"), owner="dan")
+    house.steward.reserve(reservation, house.at)
+    house.write()
+
+    def peek(owner: str, wanted: Wanted) -> str | None:
+        found = house.book.peek(owner, wanted, TENANT, house.now)
+        return None if found is None else str(found)
+
+    before = len(house.register.shelves)
+    asked = [
+        ("ann", v4("home"), "10.0.0.0"),  # live
+        ("bob", v4("home"), "10.0.0.1"),  # what he had last
+        ("cy", v4("home"), "10.5.0.0"),  # of the fallback
+        ("dan", v4("home"), "10.6.0.0"),  # reserved
+        ("eve", v4("home"), None),
+        ("eve", v4("nowhere"), None),
+        ("eve", fixed("203.0.113.9"), "203.0.113.9"),
+        ("eve", fixed("10.0.0.0"), None),  # ann uses it
+        ("eve", fixed("10.0.0.0/31"), None),  # not a slot of the pool that it is in
+    ]
+    assert [(owner, wanted, peek(owner, wanted)) for owner, wanted, _ in asked] == asked
+    assert peek("eve", fixed("10.0.0.1")) == "10.0.0.1"  # kept for bob, but the platform's word is stronger
+    assert len(house.register.shelves) == before
+    assert house.register.batch() is None
+    for owner, wanted, expected in asked:
+        if expected is not None:
+            assert units(house.take(owner, wanted)) == [expected]
+    assert peek("mallory", fixed("203.0.113.8/29")) is None  # eve has an address in it
+
+
+def test_a_lease_of_a_session_that_lives_goes_on_though_its_nas_was_silent() -> None:
+    house = House(small())
+    taken = house.session("ann", v4("home"), name="7")
+    lost = house.session("bob", v4("home"), name="8")
+    house.now += 101.0
+    assert house.book.expire_due(house.now, house.at, 10, {"7"}.__contains__) == 2
+    assert (house.book.stands(taken.id), house.book.stands(lost.id)) == (True, False)
+    house.now += 99.0
+    house.book.expire_due(house.now, house.at, 10)
+    assert house.book.stands(taken.id)  # it had its whole time again
+    house.wait(2.0)
+    assert not house.book.stands(taken.id)
+
+
+def test_a_login_without_a_session_ends_whatever_lives() -> None:
+    house = House(small())
+    taken = house.take("ann", v4("home"))
+    house.now += 21.0
+    house.book.expire_due(house.now, house.at, 10, lambda session: True)
+    assert not house.book.stands(taken.id)
+
+
+def test_the_prefix_of_a_link_and_a_delegated_one_are_reserved_by_the_pool_they_are_in() -> None:
+    links = pool("links", Kind.V6_PREFIX, "2001:db8:1::/48")
+    house = House(links, pool("delegated", Kind.PD, "2001:db8::/48"))
+    link = Wanted(Kind.V6_PREFIX, ("links",))
+    reservation = Reservation(tenant=TENANT, vrf="", unit=read_unit("2001:db8:1:5::/64"), owner="ann")
+    assert house.steward.reserve(reservation, house.at)
+    assert units(house.take("ann", link, PD)) == ["2001:db8:1:5::/64", "2001:db8::/56"]
+    assert units(house.take("bob", link)) == ["2001:db8:1::/64"]
+    assert house.steward.unreserve(reservation, house.now, house.at) is not None
+    assert house.register.set_aside == {}
 
 
 def test_expiry_does_a_bounded_amount_of_work() -> None:

@@ -70,6 +70,38 @@ def test_a_lost_release_ends_where_the_next_holder_begins() -> None:
     assert holders(index, 1_024, 30.0) == ["100.64.0.2"]
 
 
+def test_the_end_of_the_session_bounds_a_block_but_proves_nothing() -> None:
+    """Unlike a release, it does not say that the block was still the session's: gaps before it count."""
+    index = BlockIndex(0.0)
+    gap = Gap(15.0, 16.0, "edge was down")
+    index.missing(gap)
+    index.assigned(lease(10.0, 1, until=40.0, ending=Ending.SESSION_ENDED))
+    assert index.find(OUTSIDE, 1_024, 20.0).gaps == (gap,)
+    index.assigned(lease(30.0, 2))
+    assert holders(index, 1_024, 29.0) == ["100.64.0.1"]
+    assert holders(index, 1_024, 31.0) == ["100.64.0.2"]
+
+
+def test_ports_of_other_protocols_take_nothing_away() -> None:
+    index = BlockIndex(0.0)
+    index.assigned(lease(10.0, 1, transport=3))
+    index.assigned(lease(20.0, 2, transport=4))
+    assert holders(index, 1_024, 25.0) == ["100.64.0.1", "100.64.0.2"]
+    assert index.released(OUTSIDE, 1_024, 1_535, 27.0, transport=3)
+    assert holders(index, 1_024, 28.0) == ["100.64.0.2"]
+    index.assigned(lease(30.0, 3))  # all protocols: nobody else is left
+    assert holders(index, 1_024, 31.0) == ["100.64.0.3"]
+
+
+def test_two_sessions_behind_the_same_inside_address_are_two_leases() -> None:
+    index = BlockIndex(0.0)
+    assert index.assigned(lease(10.0, 1, session="7"))
+    assert not index.assigned(lease(12.0, 1, session="7"))
+    assert index.assigned(lease(20.0, 1, session="8"))
+    assert [each.session for each in index.find(OUTSIDE, 1_024, 15.0).leases] == ["7"]
+    assert [each.session for each in index.find(OUTSIDE, 1_024, 20.0).leases] == ["8"]
+
+
 def test_a_block_of_other_bounds_ends_what_it_covers() -> None:
     index = BlockIndex(0.0)
     index.assigned(lease(10.0, 1))

@@ -50,7 +50,7 @@ def test_junos_is_told_the_pool_the_hosts_and_the_block() -> None:
         "set services nat source rule-set cgn rule cgn match source-address 100.64.0.0/28\n"
         "set services nat source rule-set cgn rule cgn then source-nat pool cgn\n"
     )
-    assert (made.follows_plan, made.warnings) == (True, ())
+    assert made.warnings == ()
 
 
 def test_junos_with_more_blocks_than_hosts_is_warned_about() -> None:
@@ -148,14 +148,6 @@ def test_many_rules_are_warned_about() -> None:
         block_size=4_032,
     )
     assert "48 netmap rules" in written(wanted, Device.MIKROTIK).warnings[0]
-
-
-def test_ios_xr_picks_its_blocks_and_says_so() -> None:
-    made = written(plan(block_size=2_016), Device.IOS_XR)
-    assert "   bulk-port-alloc size 512\n" in made.text  # the largest size up to half of the limit, 1,008
-    assert not made.follows_plan
-    assert "not this plan" in made.warnings[0]
-    assert refused(plan(block_size=31), Device.IOS_XR).remedy
 
 
 @pytest.mark.parametrize("name", ["", "two words", "9lives", "x;flush ruleset", "a" * 25])

@@ -59,6 +59,8 @@ def test_a_range_must_be_whole_units() -> None:
     ("made", "slug"),
     [
         (pool("a", Kind.PD, unit_length=57), "pool-unit-nibble"),
+        (pool("a", Kind.V6_PREFIX, unit_length=63), "pool-unit-nibble"),
+        (pool("a", Kind.V6_PREFIX, unit_length=0), "pool-unit"),
         (pool("a", Kind.V4, unit_length=30), "pool-unit"),
         (pool("a", Kind.V4, hold_s=-1.0), "pool-times"),
         (pool("a", Kind.V4, lease_s=0.0), "pool-times"),

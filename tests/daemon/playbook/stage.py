@@ -17,8 +17,10 @@ from config.settings import Settings
 from daemon import options
 from daemon.aaa.assembly import Options, RequestPath
 from daemon.aaa.endpoint import Port
+from daemon.aaa.leasing import Held, text_reader
 from daemon.aaa.session import Session, State
 from daemon.events import Event, Events
+from daemon.leases.addresses import Addresses
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.store import restore
@@ -60,6 +62,9 @@ class Edge:
         self.writer = Writer(self.engine, clock.monotonic, lambda _seconds, _durable: None)
         self.supervisor = Supervisor(clock, lambda event, /, **fields: faults.append((event, fields)))
         self.events = Events(10_000, clock.wall, lambda _event, /, **_fields: None, clock.monotonic)
+        self.addresses: Addresses[Held] = Addresses(
+            self.engine, self.writer, clock, options.address_book(settings)
+        )
         self.path = RequestPath(
             self.index,
             self.engine,
@@ -70,6 +75,8 @@ class Edge:
             self.supervisor.spawn,
             _prompt(options.request_path(settings)),
             replace(options.enforcement(settings, {}), sweep_s=60.0),
+            self.addresses,
+            text_reader(_shipped()),
             lambda address, code: faults.append(("stranger", address, code)),
             lambda code: faults.append(("fault", code)),
         )
@@ -85,6 +92,7 @@ class Edge:
         await restore(self.engine, self.index, Sealer(_SEAL))
         self.path.listen(Port.AUTH, [("127.0.0.1", ports[0])])
         self.path.listen(Port.ACCT, [("127.0.0.1", ports[1])])
+        await self.addresses.restore()
         await self.path.restore()
         enforcement = self.path.enforcement
         for name, run in (

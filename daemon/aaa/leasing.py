@@ -1,0 +1,298 @@
+"""What a login takes from the address book: who owns it, from which pools, and what the reply says of it.
+
+Fixed addresses and routed blocks that the platform gives are leases, too, so that the book knows them and their
+history is kept; they need not be on disk before the answer, because it is the platform that promises them. What comes
+from a pool is told only when it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Network
+from typing import NamedTuple
+
+from daemon.aaa.decision import Decision
+from daemon.aaa.endpoint import Endpoint, Waiting
+from daemon.aaa.lease_attributes import LeaseAttributes
+from daemon.aaa.reasons import Deny, Drop
+from daemon.leases.addresses import Addresses
+from daemon.metrics import RequestCounts
+from daemon.replica.records import Plan, Subscriber
+from ipam.address import Unit
+from ipam.history import Party
+from ipam.kinds import BITS, Cause, Kind, Shortage, Space
+from ipam.lease import Bundle, Conflict, Exhausted, Origin, Request, Wanted
+from ipam.model import lease_time
+from ipam.selection import Choice, Facts
+from radius import line, values
+from radius.codes import Attr, Code
+from radius.definitions import Dictionary
+from radius.errors import Malformed
+from radius.grant import Access
+from radius.packet import Packet
+from radius.udp import Datagram
+
+_ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
+_CALLING_STATION = int(Attr.CALLING_STATION_ID)
+_CHOICES_MOST = 50_000
+_NO_KINDS: frozenset[Kind] = frozenset()
+# RFC 2865 section 5.8: the user, or the NAS, shall choose the address. It is nobody's then.
+_CHOSEN_ELSEWHERE = (IPv4Address("255.255.255.255"), IPv4Address("255.255.255.254"))
+
+ReadText = Callable[[Packet, str], str | None]
+"""(packet, attribute name) -> its value as text, None where the packet has none."""
+
+
+class Wants(NamedTuple):
+    """What a login is to be leased. `pooled` are the kinds that come from pools; the others are the platform's."""
+
+    owner: str
+    units: tuple[Wanted, ...]
+    pooled: frozenset[Kind]
+    vrf: str
+
+
+class Held(NamedTuple):
+    """An Access-Accept that waits for its leases to be on disk."""
+
+    waiting: Waiting
+    reply: bytes
+    decision: Decision
+
+
+_Key = tuple[str, str, str, str]
+_Choices = tuple[tuple[Choice, ...], frozenset[Kind]]
+
+
+class Leasing:
+    """The address book as logins see it."""
+
+    def __init__(self, addresses: Addresses[Held], counts: RequestCounts, read_text: ReadText) -> None:
+        self._addresses = addresses
+        self._counts = counts
+        self._read_text = read_text
+        self.attributes = LeaseAttributes()
+        self._choices: dict[_Key, _Choices] = {}
+        self._generation = -1
+        addresses.serve(self._stored, self._refused)
+
+    # --- what is wanted --------------------------------------------------------------------------
+
+    def wants(self, decision: Decision, subscriber: Subscriber, access: Access) -> Wants | None:
+        """Return what this login is to be leased; None: nothing."""
+        plan = decision.plan
+        chosen, pooled = self._chosen(decision, subscriber, plan, access)
+        if not chosen and not subscriber.personal:
+            return None
+        vrf = vrf_of(subscriber, plan)
+        fixed = fixed_units(subscriber, vrf)
+        if fixed or subscriber.ipv4_address is not None:
+            pooled -= {each.kind for each in fixed}
+            pooled -= set() if subscriber.ipv4_address is None else {Kind.V4}
+            chosen = tuple(each for each in chosen if each.kind in pooled)
+        if not chosen and not fixed:
+            return None
+        wanted = (*fixed, *(Wanted(each.kind, each.pools) for each in chosen))
+        owner = subscriber.id
+        if not fixed and not self._set_aside(subscriber, pooled):
+            owner = owner_key(subscriber, plan, access, *_equipment(decision.packet, access))
+        return Wants(owner, wanted, pooled, vrf)
+
+    def _chosen(
+        self, decision: Decision, subscriber: Subscriber, plan: Plan | None, access: Access
+    ) -> _Choices:
+        """Return the pools for each kind that selectors name and the NAS can be told of."""
+        client = decision.client
+        selectors = self._addresses.selectors(subscriber.tenant)
+        if selectors is None:
+            return (), _NO_KINDS
+        if self._generation != self._addresses.generation or len(self._choices) > _CHOICES_MOST:
+            self._generation = self._addresses.generation
+            self._choices.clear()
+        nas, name = client.nas, "" if plan is None else plan.id
+        key = (subscriber.tenant, name, nas.id, access)
+        found = None if selectors.attributes else self._choices.get(key)
+        if found is None:
+            shown = {each: self._read_text(decision.packet, each) for each in selectors.attributes}
+            facts = Facts(
+                tenant=subscriber.tenant,
+                plan=name,
+                nas=nas.id,
+                site=nas.site or "",
+                attributes={each: text for each, text in shown.items() if text is not None},
+            )
+            says, profile = self.attributes.says, client.profile
+            chosen = tuple(each for each in selectors.choose(facts) if says(profile, access, each.kind))
+            found = self._choices[key] = chosen, frozenset(each.kind for each in chosen)
+        return found
+
+    def _set_aside(self, subscriber: Subscriber, kinds: frozenset[Kind]) -> bool:
+        """Tell whether an operator has set something aside for the subscriber, which it gets with any equipment."""
+        aside = self._addresses.register.set_aside
+        return bool(aside) and any((subscriber.tenant, subscriber.id, kind) in aside for kind in kinds)
+
+    # --- taking ----------------------------------------------------------------------------------
+
+    def take(
+        self, decision: Decision, subscriber: Subscriber, wants: Wants, interim_s: float | None
+    ) -> Bundle | Deny | None:
+        """Return the leases, or why there are none and the login is refused.
+
+        None: nothing could be noted, and nothing of it comes from a pool, so the login goes on without.
+        """
+        packet = decision.packet
+        party = Party(
+            subscriber.id,
+            decision.client.nas.id,
+            _circuit(packet),
+            packet.find_text(_CALLING_STATION) or "",
+        )
+        request = Request(
+            tenant=subscriber.tenant,
+            wanted=wants.units,
+            party=party,
+            lease_s=None if interim_s is None else lease_time(interim_s),
+        )
+        now = self._addresses.clock.monotonic()
+        taken = self._addresses.book.take(wants.owner, request, now, decision.at)
+        if isinstance(taken, Bundle):
+            decision.leases = taken.leases
+            return taken
+        if isinstance(taken, Conflict):
+            decision.detail = _conflict_text(taken)
+            return Deny.ADDRESS_CONFLICT
+        if taken.reason is Shortage.STORE_BEHIND and not wants.pooled:
+            return None
+        decision.detail = _shortage_text(taken)
+        return Deny(taken.reason.value)
+
+    def octets(self, decision: Decision, wants: Wants | None, access: Access, bundle: Bundle) -> bytes:
+        """Return what the reply says of leases from pools; the platform's own are in the grant already.
+
+        Raises Unencodable for an address that no subscriber may have.
+        """
+        if wants is None or not wants.pooled:
+            return b""
+        pooled = [each for each in bundle.leases if each.kind in wants.pooled]
+        return self.attributes.octets(decision.client.profile, access, pooled)
+
+    def give_back(self, bundle: Bundle, at: float) -> None:
+        """The login was not answered after all."""
+        addresses = self._addresses
+        addresses.book.release(bundle.id, Cause.REFUSED, addresses.clock.monotonic(), at, session="")
+
+    def ready(self, bundle: Bundle) -> bool:
+        """Tell whether a login may be answered at once with what it has taken.
+
+        What the platform has promised may be told before it is noted on disk.
+        """
+        if self._addresses.book.durable(bundle):
+            return True
+        if all(lease.origin is Origin.FIXED for lease in bundle.leases):
+            self._addresses.lessor.wake()
+            return True
+        return False
+
+    def hold(self, bundle: Bundle, held: Held) -> None:
+        """Send the reply once the leases are on disk."""
+        self._addresses.lessor.wait(bundle, held)
+
+    def _stored(self, batch: list[Held]) -> None:
+        """The leases are on disk: answer."""
+        by_endpoint: dict[Endpoint, list[Datagram]] = {}
+        for held in batch:
+            endpoint = held.waiting.endpoint
+            datagram = endpoint.finish(held.waiting, held.reply)
+            if datagram is not None:
+                by_endpoint.setdefault(endpoint, []).append(datagram)
+        for endpoint, datagrams in by_endpoint.items():
+            endpoint.socket.send(datagrams)
+
+    def _refused(self, batch: list[Held]) -> None:
+        """The leases could not be stored: no answer, the NAS will ask again."""
+        for held in batch:
+            waiting = held.waiting
+            waiting.endpoint.duplicates.forget(waiting.key, waiting.authenticator)
+            held.decision.detail = "not answered: its leases could not be stored"
+            label = held.decision.client.label
+            self._counts.add(_ACCESS_REQUEST, label, "drop", Drop.STORE_UNAVAILABLE)
+
+
+def text_reader(dictionary: Dictionary) -> ReadText:
+    """Return what reads an attribute of a packet by name, as the dictionary shows it."""
+
+    def read_text(packet: Packet, name: str) -> str | None:
+        definition = dictionary.by_name(name)
+        if definition is None or definition.sensitive:
+            return None
+        oid = definition.oid
+        octets = packet.find(oid[0]) if len(oid) == 1 else packet.find_vendor(oid[1], oid[2])
+        if octets is None:
+            return None
+        try:
+            return values.text(values.decode(octets, definition), definition)
+        except Malformed:
+            return None
+
+    return read_text
+
+
+def vrf_of(subscriber: Subscriber, plan: Plan | None) -> str:
+    """Return the VRF that a subscriber's addresses are of; empty: the default one."""
+    own = None if subscriber.service is None else subscriber.service.vrf
+    return own or (None if plan is None else plan.service.vrf) or ""
+
+
+def fixed_units(subscriber: Subscriber, vrf: str) -> tuple[Wanted, ...]:
+    """Return the addresses, prefixes and routed blocks that the platform has given to a subscriber, each once."""
+    found: dict[Unit, Kind] = {}
+    if subscriber.ipv4_address is not None and subscriber.ipv4_address not in _CHOSEN_ELSEWHERE:
+        found[Unit(Space.IPV4, int(subscriber.ipv4_address), BITS[Space.IPV4])] = Kind.V4
+    if subscriber.ipv6_address is not None:
+        found[Unit(Space.IPV6, int(subscriber.ipv6_address), BITS[Space.IPV6])] = Kind.V6_NA
+    for prefix, kind in ((subscriber.ipv6_prefix, Kind.V6_PREFIX), (subscriber.ipv6_delegated, Kind.PD)):
+        if prefix is not None:
+            found.setdefault(Unit(Space.IPV6, int(prefix.network_address), prefix.prefixlen), kind)
+    for route in subscriber.routes:
+        block = route.prefix
+        six = isinstance(block, IPv6Network)
+        unit = Unit(Space.IPV6 if six else Space.IPV4, int(block.network_address), block.prefixlen)
+        found.setdefault(unit, Kind.FIXED)
+    return tuple(Wanted(kind, unit=unit, vrf=vrf) for unit, kind in found.items())
+
+
+def owner_key(subscriber: Subscriber, plan: Plan | None, access: Access, mac: str, circuit: str) -> str:
+    """Return by what the book knows the owner of a lease again.
+
+    PPP: the subscriber, with the equipment where several sessions are allowed, because each needs an address of its
+    own. IPoE: circuit and MAC. Always with the subscriber, so that a line that is sold again begins anew.
+    """
+    limit = subscriber.simultaneous_use or (None if plan is None else plan.rules.simultaneous_use)
+    if limit == 1 and subscriber.id:
+        return subscriber.id
+    if access is Access.PPP:
+        return f"{subscriber.id}/{mac}" if mac else subscriber.id
+    parts = [each for each in (circuit, mac) if each]
+    return "/".join((subscriber.id, *parts))
+
+
+def _equipment(packet: Packet, access: Access) -> tuple[str, str]:
+    """Return MAC (or whatever calls) and circuit of a login; empty where it does not say."""
+    calling = packet.find_text(_CALLING_STATION) or ""
+    return line.canonical_mac(calling) or calling, "" if access is Access.PPP else _circuit(packet)
+
+
+def _circuit(packet: Packet) -> str:
+    circuit = line.read(packet).circuit_id
+    return "" if circuit is None else circuit.decode("utf-8", "backslashreplace")
+
+
+def _conflict_text(conflict: Conflict) -> str:
+    where = f"pool {conflict.pool}" if conflict.pool else "it overlaps a pool without being a slot of it"
+    holder = f", by {conflict.holder}" if conflict.holder else ""
+    return f"{conflict.unit} is {conflict.state}{holder} ({where})"
+
+
+def _shortage_text(shortage: Exhausted) -> str:
+    named = f"pool {shortage.pool or '(none named)'} has no {shortage.kind} lease"
+    return named if shortage.next_at is None else f"{named} now; one may come free at {shortage.next_at:.0f}"

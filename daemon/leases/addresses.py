@@ -1,0 +1,137 @@
+"""The address book of the daemon: pools and leases in memory, their store, and what time does to them.
+
+One for each daemon. Everything that changes a lease goes through `book` and `steward`; everything that changes what
+pools there are goes through `leases.definitions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from daemon.clock import Clock
+from daemon.leases.lessor import Context, Lessor
+from daemon.store.writer import Writer
+from ipam import definition_rows, store
+from ipam.block_rows import blocks_of
+from ipam.blocks import gain_block
+from ipam.book import Book
+from ipam.ledger import Fence
+from ipam.model import Selector
+from ipam.register import Register
+from ipam.restore import faults, restore
+from ipam.selection import Selectors
+from ipam.steward import Steward
+
+_EXPIRE_MOST = 500  # steps in one turn, so that logins come in between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressOptions:
+    """What the settings say: the name of this node in the history, and whether pools are shared with other nodes."""
+
+    node: str = "edge"
+    shared: bool = False
+
+
+class Addresses(Generic[Context]):
+    """The book of leases and its store. `restore` first; until then there is no `register`, `book` and `steward`.
+
+    `problems` are sentences about what could not be taken up at the start, for `status`. `on_fenced` is told which
+    blocks the shared store has given to another node.
+    """
+
+    register: Register
+    book: Book
+    steward: Steward
+    lessor: Lessor[Context]
+
+    def __init__(self, engine: AsyncEngine, writer: Writer, clock: Clock, options: AddressOptions) -> None:
+        self.engine = engine
+        self.writer = writer
+        self.clock = clock
+        self.options = options
+        self.problems: tuple[str, ...] = ()
+        self.strangers = 0  # stored slots of no pool here
+        self.on_fenced: Callable[[tuple[Fence, ...]], None] = _ignore
+        self._selectors: dict[str, Selectors] = {}
+        self.generation = 0  # rises with each change of selectors
+        self._on_stored: Callable[[list[Context]], None] = _ignore
+        self._on_refused: Callable[[list[Context]], None] = _ignore
+
+    def serve(
+        self, on_stored: Callable[[list[Context]], None], on_refused: Callable[[list[Context]], None]
+    ) -> None:
+        """Name who answers logins whose leases were stored, and forgets those that must not be; before `restore`."""
+        self._on_stored, self._on_refused = on_stored, on_refused
+
+    async def restore(self) -> None:
+        """Read pools, leases and reservations back. Raises StoreUnavailable."""
+        node, now, at = self.options.node, self.clock.monotonic(), self.clock.wall()
+        boots: list[int] = []
+
+        async def begin(connection: AsyncConnection) -> None:
+            boots.append(await store.next_boot(connection, node, at))
+
+        await self.writer.commit(begin)
+        async with self.engine.connect() as connection:
+            self.open(Register(node, boots[-1], await store.chain_end(connection, node)))
+            for pool in await definition_rows.load_pools(connection):
+                self.register.add_pool(pool, divided=self.options.shared)
+            await self._load(connection, now, at)
+            for reservation in await definition_rows.load_reservations(connection):
+                self.steward.reserve(reservation, at)
+            selectors: dict[str, list[Selector]] = {}
+            for selector in await definition_rows.load_selectors(connection):
+                selectors.setdefault(selector.match.tenant, []).append(selector)
+        self.choose_by({tenant: Selectors(each) for tenant, each in selectors.items()})
+        self.problems = faults(self.register)
+
+    def open(self, register: Register) -> None:
+        """Begin with a register that is empty, or about to be filled."""
+        self.register = register
+        self.book = Book(register)
+        self.steward = Steward(register, self.book)
+        self.lessor = Lessor(self.book, self.writer, self._on_stored, self._on_refused, self._fenced)
+
+    def _fenced(self, lost: tuple[Fence, ...]) -> None:
+        self.on_fenced(lost)
+
+    async def _load(self, connection: AsyncConnection, now: float, at: float) -> None:
+        if not self.options.shared:
+            self.strangers = restore(self.register, self.book, await store.load_rows(connection), now)
+            return
+        for block in await blocks_of(connection, self.options.node):
+            if self.register.find(block.tenant, block.pool) is not None:
+                rows = await store.load_block_rows(
+                    connection, block.tenant, block.pool, block.first_slot, block.last_slot
+                )
+                self.strangers += gain_block(self.register, self.book, block, rows, now, at)
+
+    # --- selectors -------------------------------------------------------------------------------
+
+    def selectors(self, tenant: str) -> Selectors | None:
+        """Return what says which pools a tenant's logins are served from; None: no pool of ours."""
+        return self._selectors.get(tenant)
+
+    def choose_by(self, selectors: dict[str, Selectors]) -> None:
+        """Serve logins by these selectors from now on, by tenant."""
+        self._selectors = selectors
+        self.generation += 1
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def turn(self, lives: Callable[[str], bool]) -> None:
+        """Let time pass: end what is over, have stored what has changed. To be called a few times a second.
+
+        `lives` tells whether the session of a name is live: its leases then go on, however long nothing was heard.
+        """
+        self.book.expire_due(self.clock.monotonic(), self.clock.wall(), _EXPIRE_MOST, lives)
+        self.lessor.wake()
+
+
+def _ignore(_what: object) -> None:
+    return None

@@ -1,0 +1,65 @@
+"""The heartbeat: it says afterwards when the edge was down, so that an answer can tell its own gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from daemon.store import coverage_rows
+from daemon.store.coverage_rows import Run
+from daemon.store.writer import Writer
+from ipam.cgnat_blocks import Gap
+
+BEAT_S = 30.0
+"""How often `beat` is to be called."""
+
+
+class Coverage:
+    """The runs of this edge, in the edge's own store."""
+
+    def __init__(self, writer: Writer, node: str) -> None:
+        self._writer = writer
+        self._node = node
+        self.run = 0
+
+    async def begin(self, at: float) -> None:
+        """A run begins at an epoch second: from now on things are written down. Raises StoreUnavailable."""
+
+        async def write(connection: AsyncConnection) -> None:
+            self.run = await coverage_rows.begin(connection, self._node, at)
+
+        await self._writer.commit(write)
+
+    async def beat(self, at: float) -> None:
+        """The run is still alive; also to be called when it ends in order. Raises StoreUnavailable."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await coverage_rows.beat(connection, self.run, at)
+
+        await self._writer.commit(write)
+
+    async def gaps(self, engine: AsyncEngine, since: float, until: float) -> tuple[Gap, ...]:
+        """Return when the edge was down between two epoch seconds, in their order."""
+        async with engine.connect() as connection:
+            known = await coverage_rows.runs(connection, since)
+        found = down_times(known, self._node)
+        return tuple(each for each in found if each.until > since and each.since <= until)
+
+    @staticmethod
+    async def first_start(engine: AsyncEngine) -> float | None:
+        """Return when the first run began that is known."""
+        async with engine.connect() as connection:
+            return await coverage_rows.first_start(connection)
+
+
+def down_times(known: Sequence[Run], node: str) -> list[Gap]:
+    """Return the times between runs. Up to `BEAT_S` at the beginning of each the edge may have lived."""
+    found: list[Gap] = []
+    reached = 0.0
+    for one, other in pairwise(known):
+        reached = max(reached, one.last_at)
+        if other.start_at > reached:
+            found.append(Gap(reached, other.start_at, f"edge {node} was down"))
+    return found

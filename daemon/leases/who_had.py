@@ -1,0 +1,224 @@
+"""Who had an address: the history of leases, the reports of sessions and the CGNATs asked, and put together.
+
+Nothing is guessed. Everybody who may have had it is named, each with what that stands on; and the times at which
+nobody wrote things down are named where they could have changed the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from daemon.leases import who_had_leases, who_had_nat, who_had_sessions
+from daemon.leases.coverage import Coverage
+from daemon.leases.who_had_model import Answer, Claim, Found, Holder, Question, Source, Verified, Via
+from daemon.leases.who_had_nat import Behind, Translations
+from ipam import history_rows
+from ipam.address import Unit, read_address
+from ipam.cgnat_blocks import Gap
+from ipam.history import Chain, HistoryEvent, broken
+from ipam.kinds import BITS, Space
+
+_DAY_S = 86_400.0  # a session that began unseen is told of by its interims within that time
+_MOST_GAPS = 50
+_MOST_RUNS = 10  # pieces of the chain that are recomputed for one answer
+SEALED = "the evidence was altered: its hash does not fit"
+
+
+class WhoHad:
+    """Answers from the edge's own store and from that of the leases, which may be a shared one."""
+
+    def __init__(
+        self, edge: AsyncEngine, leases: AsyncEngine, coverage: Coverage, node: str, nat: Translations | None
+    ) -> None:
+        """`node` is the name of this edge's chain; `nat` None: no CGNAT is known."""
+        self._edge = edge
+        self._leases = leases
+        self._coverage = coverage
+        self._node = node
+        self._nat = nat
+
+    async def ask(self, question: Question, verify: int = 0) -> Answer:
+        """Return who had it. `verify` is how many events around each piece of evidence are recomputed."""
+        async with self._edge.connect() as edge, self._leases.connect() as leases:
+            found = await self._direct(edge, leases, question)
+            behind = await self._behind(edge, question)
+            inside, count = await self._inside(edge, leases, question, behind)
+            holders = _in_order([*found.holders, *inside])
+            told = await _sealed(leases, holders[: question.limit])
+            kept = await history_rows.kept_books(leases)
+            kept_from = min((each.from_at for each in kept), default=None)
+            gaps = await self._gaps(leases, question, found, behind, kept_from)
+            runs = await _verified(leases, told, verify) if verify else ()
+        total = len(found.holders) + count
+        return Answer(
+            question=question,
+            holders=tuple(told),
+            count=total,
+            last=() if total else found.last,
+            gaps=gaps[-_MOST_GAPS:],
+            kept_from=kept_from,
+            clock=who_had_leases.worst_clock(told or found.last),
+            notes=(*_notes(question, total, len(told), behind), *found.notes, *_more_gaps(gaps)),
+            verified=runs,
+        )
+
+    async def _direct(self, edge: AsyncConnection, leases: AsyncConnection, question: Question) -> Found:
+        """Return who had the unit itself."""
+        by_lease = await who_had_leases.find(leases, question)
+        by_report = await who_had_sessions.find(edge, question)
+        holders = await who_had_sessions.complete(edge, by_lease.holders)
+        last = await who_had_sessions.complete(edge, by_lease.last)
+        merged = who_had_leases.merge((by_lease, by_report))
+        return replace(
+            merged,
+            holders=tuple(who_had_sessions.join(holders, by_report.holders)),
+            last=tuple(who_had_sessions.join(last, by_report.last)),
+        )
+
+    async def _behind(self, edge: AsyncConnection, question: Question) -> Behind:
+        return Behind() if self._nat is None else await who_had_nat.find(edge, question, self._nat)
+
+    async def _inside(
+        self, edge: AsyncConnection, leases: AsyncConnection, question: Question, behind: Behind
+    ) -> tuple[list[Holder], int]:
+        """Return who had the inside addresses, and how many there are at least: one for each that is not asked."""
+        holders: list[Holder] = []
+        asked = behind.vias[: question.limit]
+        for via in asked:
+            inner = _inner(question, via)
+            found = await self._direct(edge, leases, inner)
+            if found.holders:
+                proof = who_had_nat.evidence(via)
+                holders += [
+                    replace(each, via=via, evidence=(proof, *each.evidence)) for each in found.holders
+                ]
+            else:
+                holders.append(who_had_nat.nobody_inside(via))
+        return holders, len(holders) + len(behind.vias) - len(asked)
+
+    async def _gaps(
+        self,
+        leases: AsyncConnection,
+        question: Question,
+        found: Found,
+        behind: Behind,
+        kept_from: float | None,
+    ) -> tuple[Gap, ...]:
+        """Return the times of which nothing was written down and that could have changed the answer."""
+        doubt = question.since - _DAY_S if not found.holders else question.since
+        if found.doubt_since is not None:
+            doubt = min(doubt, found.doubt_since)
+        elif found.holders:
+            doubt = question.until  # a later event says that it was the same all the time
+        gaps = list(await self._coverage.gaps(self._edge, doubt, question.until))
+        for node, at in await history_rows.boots(leases, doubt, question.until):
+            if node != self._node:
+                gaps.append(Gap(at, at, f"edge {node} started; since when it had been down, it knows itself"))
+        first_run = await self._coverage.first_start(self._edge)
+        begins = [each for each in (kept_from, first_run) if each is not None]
+        if not begins or min(begins) > question.since:
+            until = min(begins, default=question.until)
+            gaps.append(Gap(0.0, until, "no records are kept of that time"))
+        return tuple(sorted({*gaps, *behind.gaps}))
+
+
+def _inner(question: Question, via: Via) -> Question:
+    space, value = read_address(via.inside)
+    return replace(question, unit=Unit(space, value, BITS[space]), port=None, tenant=via.tenant, vrf=None)
+
+
+def _in_order(holders: Iterable[Holder]) -> list[Holder]:
+    """Return the surest first; what was leased as a whole before what was leased as a part of something larger."""
+    sure = {Claim.HAD: 0, Claim.OFFERED: 1, Claim.PERHAPS: 2}
+    return sorted(holders, key=lambda each: (sure[each.claim], each.from_at or 0.0))
+
+
+def _notes(question: Question, count: int, told: int, behind: Behind) -> list[str]:
+    notes = list(behind.notes)
+    shared = len(behind.vias) > 1
+    if shared and question.port is None:
+        notes.append(
+            f"the address is shared by CGNAT: {len(behind.vias)} inside addresses may be meant; "
+            "the source port tells which"
+        )
+    if question.port is not None and not behind.vias and question.unit.space is Space.IPV6:
+        notes.append("the port plays no part: IPv6 addresses are not shared")
+    if question.unit.length != BITS[question.unit.space]:
+        notes.append("holders of parts of the prefix are not looked for: ask for one address of it")
+    if told < count:
+        notes.append(f"{count - told} more of {count} are not told: raise the limit")
+    if count > 1 and not shared:
+        notes.append("several candidates: which of them is meant, the records do not tell")
+    return notes
+
+
+def _more_gaps(gaps: Sequence[Gap]) -> list[str]:
+    left = len(gaps) - _MOST_GAPS
+    return [f"{left} earlier gaps are not told"] if left > 0 else []
+
+
+# --- evidence --------------------------------------------------------------------------------------
+
+
+def keys_of(holders: Iterable[Holder]) -> list[tuple[str, int]]:
+    """Return book and `seq` of every event that holders stand on, each once."""
+    keys = {
+        (each.book, each.seq) for holder in holders for each in holder.evidence if each.source is Source.LEASE
+    }
+    return sorted(keys)
+
+
+def sound(event: HistoryEvent) -> bool:
+    """Tell whether an event has the hash that its fields and the hash before it make."""
+    return broken([event], Chain(event.book, event.seq - 1, event.prev_hash)) is None
+
+
+async def events_of(connection: AsyncConnection, holders: Iterable[Holder]) -> list[HistoryEvent]:
+    """Return the events that holders stand on, each with the hash before it."""
+    keys = keys_of(holders)
+    found: list[HistoryEvent] = []
+    for start in range(0, len(keys), 200):
+        found += await history_rows.events_at(connection, keys[start : start + 200])
+    return found
+
+
+async def _sealed(connection: AsyncConnection, holders: Sequence[Holder]) -> list[Holder]:
+    """Return the holders, those with a note whose evidence is not what was written."""
+    bad = {(event.book, event.seq) for event in await events_of(connection, holders) if not sound(event)}
+    if not bad:
+        return list(holders)
+    return [
+        each.noted(*(f"{SEALED} ({book}/{seq})" for book, seq in keys_of([each]) if (book, seq) in bad))
+        for each in holders
+    ]
+
+
+async def _verified(
+    connection: AsyncConnection, holders: Sequence[Holder], events: int
+) -> tuple[Verified, ...]:
+    """Recompute the chain around the evidence, at most so many events in each of a few runs."""
+    found: list[Verified] = []
+    for book, first, last in _pieces(keys_of(holders), max(events // 2, 1))[:_MOST_RUNS]:
+        chain, run = await history_rows.run_of(connection, book, first, last)
+        begin = chain.seq + 1
+        at = await asyncio.to_thread(broken, run, chain)
+        if at is None and not run:
+            at = begin
+        found.append(Verified(book=book, first_seq=begin, last_seq=chain.seq, broken_at=at))
+    return tuple(found)
+
+
+def _pieces(keys: Sequence[tuple[str, int]], around: int) -> list[tuple[str, int, int]]:
+    """Return runs of numbers around each, those that touch as one."""
+    found: list[tuple[str, int, int]] = []
+    for book, seq in keys:
+        first, last = max(seq - around, 1), seq + around
+        if found and found[-1][0] == book and first <= found[-1][2] + 1:
+            found[-1] = (book, found[-1][1], last)
+        else:
+            found.append((book, first, last))
+    return found

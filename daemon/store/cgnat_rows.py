@@ -1,0 +1,344 @@
+"""CGNAT in the store: versions of deterministic plans, and the port blocks that CGNs have reported.
+
+Plans are facts that are only added: a version, and perhaps its end. A block is one row from its beginning on;
+what is changed later is its end alone. The CGN may tell of the end first, and of the beginning late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, ip_address
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.store.schema import METADATA
+from ipam.cgnat_blocks import BlockLease, Ending
+
+UNMATCHED = "unmatched"  # a block was given back that nobody is known to have had: `since` is `until`
+_PAGE = 500
+_SEQ = BigInteger().with_variant(Integer, "sqlite")
+
+PLAN = Table(
+    "cgnat_plan",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("valid_from", Float, nullable=False),
+    Column("added_at", Float, nullable=False),
+    Column("detail", LargeBinary, nullable=False),  # the numbers, JSON
+)
+
+PLAN_END = Table(
+    "cgnat_plan_end",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("valid_until", Float, nullable=False),
+    Column("added_at", Float, nullable=False),
+)
+
+# One row for each time a session had a block; `seq` and `ended_seq` are records of the journal.
+BLOCK = Table(
+    "cgnat_block",
+    METADATA,
+    Column("seq", _SEQ, primary_key=True, autoincrement=False),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", Text, nullable=False),
+    Column("outside", Text, nullable=False),
+    Column("first_port", Integer, nullable=False),
+    Column("last_port", Integer, nullable=False),
+    Column("transport", Integer, nullable=False),
+    Column("inside", Text, nullable=False),  # empty where it was not reported
+    Column("subscriber", Text, nullable=False),
+    Column("session", BigInteger, nullable=False),
+    Column("nas", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("until", Float),
+    Column("ending", Text, nullable=False),
+    Column("ended_seq", BigInteger),
+)
+# The times are in the index, so that of a year of an outside address only the rows of the moment are read.
+Index("cgnat_block_by_outside", BLOCK.c.outside, BLOCK.c.since, BLOCK.c.until)
+Index("cgnat_block_by_inside", BLOCK.c.tenant, BLOCK.c.inside, BLOCK.c.since, BLOCK.c.until)
+Index("cgnat_block_by_until", BLOCK.c.until)
+
+
+class PlanRow(NamedTuple):
+    """One version of a plan; `valid_until` is None until it has been ended."""
+
+    tenant: str
+    name: str
+    version: int
+    valid_from: float
+    added_at: float
+    detail: bytes
+    valid_until: float | None = None
+
+
+class BlockRow(NamedTuple):
+    """One row of the table of blocks: a block was given out."""
+
+    seq: int
+    ordinal: int
+    tenant: str
+    outside: str
+    first_port: int
+    last_port: int
+    transport: int
+    inside: str
+    subscriber: str
+    session: int
+    nas: str
+    since: float
+    until: float | None = None
+    ending: str = Ending.OPEN
+    ended_seq: int | None = None
+
+
+class BlockEnd(NamedTuple):
+    """The end of the row with that number; of two ends the earlier counts, and a reported one before others."""
+
+    seq: int
+    ordinal: int
+    at: float
+    ending: Ending
+    ended_seq: int
+
+
+class BlockBegan(NamedTuple):
+    """The row with that number began earlier than it says: a report of it came late."""
+
+    seq: int
+    ordinal: int
+    since: float
+
+
+class BlockGoesOn(NamedTuple):
+    """The session whose end was taken for the end of the row lives on."""
+
+    seq: int
+    ordinal: int
+
+
+Step = BlockRow | BlockEnd | BlockBegan | BlockGoesOn
+
+
+async def add_plan(connection: AsyncConnection, row: PlanRow) -> None:
+    """Add a version; its number must be new."""
+    values = row._asdict()
+    del values["valid_until"]
+    await connection.execute(insert(PLAN).values(**values))
+
+
+async def end_plan(
+    connection: AsyncConnection, tenant: str, name: str, version: int, valid_until: float, added_at: float
+) -> None:
+    """Add the end of a version, which must not have one yet."""
+    values = {"tenant": tenant, "name": name, "version": version}
+    await connection.execute(insert(PLAN_END).values(**values, valid_until=valid_until, added_at=added_at))
+
+
+async def read_plans(connection: AsyncConnection, tenant: str | None = None) -> list[PlanRow]:
+    """Return every version of every plan, of one tenant or of all, in the order of name and version."""
+    mine = and_(*(PLAN.c[key] == PLAN_END.c[key] for key in ("tenant", "name", "version")))
+    query: Select[Any] = (
+        select(*PLAN.c, PLAN_END.c.valid_until)
+        .select_from(PLAN.outerjoin(PLAN_END, mine))
+        .order_by(PLAN.c.tenant, PLAN.c.name, PLAN.c.version)
+    )
+    if tenant is not None:
+        query = query.where(PLAN.c.tenant == tenant)
+    return [PlanRow(*row) for row in await connection.execute(query)]
+
+
+async def save_blocks(connection: AsyncConnection, steps: Iterable[Step]) -> None:
+    """Write what happened to blocks, in its order. Saying the same again changes nothing."""
+    for kind, each in groupby(steps, type):
+        run: list[Any] = list(each)
+        if kind is BlockRow:
+            await connection.execute(_INSERT, [row._asdict() for row in run])
+            await connection.execute(
+                _SUPERSEDE, [_number(row) for row in run if row.until is None] or [_NONE]
+            )
+        elif kind is BlockEnd:
+            ends = [{"end_at": end.at, "end_as": end.ending, "end_seq": end.ended_seq} for end in run]
+            await connection.execute(_END, [_number(row) | end for row, end in zip(run, ends, strict=True)])
+        elif kind is BlockBegan:
+            await connection.execute(_BEGAN, [_number(row) | {"begun_at": row.since} for row in run])
+        else:
+            await connection.execute(_GO_ON, [_number(row) for row in run])
+
+
+async def find_block_leases(
+    connection: AsyncConnection, tenant: str | None, outside: IPv4Address, since: float, until: float
+) -> list[tuple[str, BlockLease]]:
+    """Return who had ports of an outside address at any time from `since` to `until`, both included.
+
+    Each with its tenant; of every tenant where None is asked for.
+    """
+    query = _held(since, until).where(BLOCK.c.outside == str(outside))
+    return await _leases(connection, query if tenant is None else query.where(BLOCK.c.tenant == tenant))
+
+
+async def find_earlier_leases(
+    connection: AsyncConnection, outside: IPv4Address, before: float, most: int
+) -> list[tuple[str, BlockLease]]:
+    """Return the latest blocks of an outside address that were over at an epoch second, each with its tenant."""
+    query = select(BLOCK).where(
+        BLOCK.c.outside == str(outside),
+        BLOCK.c.since <= before,
+        BLOCK.c.until <= before,
+        BLOCK.c.ending != UNMATCHED,
+    )
+    return await _leases(connection, query.order_by(BLOCK.c.since.desc()).limit(most))
+
+
+async def find_inside_leases(
+    connection: AsyncConnection, tenant: str, inside: str, since: float, until: float
+) -> list[BlockLease]:
+    """Return the ports that an inside address had at any time from `since` to `until`, both included."""
+    query = _held(since, until).where(BLOCK.c.tenant == tenant, BLOCK.c.inside == inside)
+    return [lease for _, lease in await _leases(connection, query)]
+
+
+async def read_open(connection: AsyncConnection, through_seq: int, ended_after: float) -> list[BlockRow]:
+    """Return the blocks as they were after the record `through_seq`: those held, and ends without a beginning.
+
+    What later records have done is undone in what is returned. Only ends after `ended_after` are looked at.
+    """
+    undone = and_(BLOCK.c.until > ended_after, BLOCK.c.ended_seq > through_seq)
+    alone = and_(BLOCK.c.until > ended_after, BLOCK.c.ending == UNMATCHED)
+    query = select(BLOCK).where(or_(BLOCK.c.until.is_(None), undone, alone), BLOCK.c.seq <= through_seq)
+    rows = [BlockRow(*row) for row in await connection.execute(query.order_by(BLOCK.c.seq, BLOCK.c.ordinal))]
+    return [
+        row if row.ending == UNMATCHED else row._replace(until=None, ending=Ending.OPEN, ended_seq=None)
+        for row in rows
+    ]
+
+
+async def prune(connection: AsyncConnection, before: float) -> int:
+    """Delete some of the blocks that were given back before that time; return how many went.
+
+    Bounded work: called again while it returns more than 0. Plans are kept for ever: they are few.
+    """
+    key = tuple_(BLOCK.c.seq, BLOCK.c.ordinal)
+    old = select(BLOCK.c.seq, BLOCK.c.ordinal).where(BLOCK.c.until < before).limit(_PAGE)
+    return int((await connection.execute(delete(BLOCK).where(key.in_(old)))).rowcount)
+
+
+def _held(since: float, until: float) -> Select[Any]:
+    return (
+        select(BLOCK)
+        .where(
+            BLOCK.c.since <= until,
+            or_(BLOCK.c.until.is_(None), BLOCK.c.until > since),
+            BLOCK.c.ending != UNMATCHED,
+        )
+        .order_by(BLOCK.c.since, BLOCK.c.seq, BLOCK.c.ordinal)
+    )
+
+
+async def _leases(connection: AsyncConnection, query: Select[Any]) -> list[tuple[str, BlockLease]]:
+    rows = [BlockRow(*row) for row in await connection.execute(query)]
+    return [(row.tenant, _lease(row)) for row in rows]
+
+
+def _lease(row: BlockRow) -> BlockLease:
+    return BlockLease(
+        outside=IPv4Address(row.outside),
+        first_port=row.first_port,
+        last_port=row.last_port,
+        inside=ip_address(row.inside) if row.inside else None,
+        since=row.since,
+        until=row.until,
+        ending=Ending(row.ending),
+        source=row.nas,
+        transport=row.transport,
+        session=str(row.session),
+        subscriber=row.subscriber,
+        seq=row.seq,
+        ended_seq=row.ended_seq or 0,
+    )
+
+
+def _number(row: Step) -> dict[str, object]:
+    return {"of_seq": row.seq, "of_ordinal": row.ordinal}
+
+
+def _supersede() -> Any:
+    """Return the statement that ends a row, late as its report came, where another holder's began after it."""
+    other = BLOCK.alias("other")
+    same_ports = or_(other.c.transport == BLOCK.c.transport, other.c.transport == 0, BLOCK.c.transport == 0)
+    next_since = (
+        select(func.min(other.c.since))
+        .where(
+            other.c.tenant == BLOCK.c.tenant,
+            other.c.outside == BLOCK.c.outside,
+            other.c.since > BLOCK.c.since,
+            other.c.first_port <= BLOCK.c.last_port,
+            other.c.last_port >= BLOCK.c.first_port,
+            other.c.session != BLOCK.c.session,
+            other.c.ending != UNMATCHED,
+            same_ports,
+        )
+        .correlate(BLOCK)
+        .scalar_subquery()
+    )
+    return (
+        update(BLOCK)
+        .where(_THIS, BLOCK.c.until.is_(None), next_since.is_not(None))
+        .values(until=next_since, ending=Ending.SUPERSEDED.value)
+    )
+
+
+_THIS = and_(BLOCK.c.seq == bindparam("of_seq"), BLOCK.c.ordinal == bindparam("of_ordinal"))
+_NONE: dict[str, object] = {"of_seq": -1, "of_ordinal": 0}
+_INSERT = insert_or_ignore(BLOCK).on_conflict_do_nothing()
+_SUPERSEDE = _supersede()
+_END = (
+    update(BLOCK)
+    .where(
+        _THIS,
+        or_(
+            BLOCK.c.until.is_(None),
+            BLOCK.c.until > bindparam("end_at"),
+            and_(
+                BLOCK.c.until == bindparam("end_at"),
+                BLOCK.c.ending != Ending.RELEASED.value,
+                bindparam("end_as", type_=Text) == Ending.RELEASED.value,
+            ),
+        ),
+    )
+    .values(until=bindparam("end_at"), ending=bindparam("end_as"), ended_seq=bindparam("end_seq"))
+)
+_BEGAN = update(BLOCK).where(_THIS, BLOCK.c.since > bindparam("begun_at")).values(since=bindparam("begun_at"))
+_GO_ON = (
+    update(BLOCK)
+    .where(_THIS, BLOCK.c.ending == Ending.SESSION_ENDED.value)
+    .values(until=None, ending=Ending.OPEN.value, ended_seq=None)
+)

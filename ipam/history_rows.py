@@ -1,0 +1,228 @@
+"""Looking back: the events of one address around a time, and a run of events to verify.
+
+The order of events is that of `seq` within each book; times only find the place, for a clock may step back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ipam.history import GENESIS, Chain, Change, HistoryEvent
+from ipam.kinds import LeaseState
+from ipam.ledger import LeaseRow
+from ipam.schema import ANCHOR, BOOT, EVENT, LEASE
+
+_LIVE = (LeaseState.TENTATIVE.value, LeaseState.BOUND.value)
+_COLUMNS = (EVENT.c.book, EVENT.c.seq, EVENT.c.hash, *(EVENT.c[name] for name in Change._fields))
+
+
+class Track(NamedTuple):
+    """One unit in one VRF, as one book knows it: `length` is of the prefix, of a port block how many ports."""
+
+    address: str
+    length: int
+    tenant: str
+    vrf: str
+    book: str
+
+
+class Around(NamedTuple):
+    """Events of one track in the order of `seq`; `whole` is whether none before the first one is kept."""
+
+    track: Track
+    events: tuple[HistoryEvent, ...]
+    whole: bool
+
+
+async def find_tracks(
+    connection: AsyncConnection,
+    units: Mapping[str, Collection[int]],
+    tenant: str | None,
+    vrf: str | None,
+) -> list[Track]:
+    """Return every track of units that are asked for: lengths by canonical text of the first address."""
+    statement = _tracks(EVENT.c.address.in_(list(units)), tenant, vrf)
+    return [Track(*row) for row in await connection.execute(statement) if row.length in units[row.address]]
+
+
+async def find_port_tracks(
+    connection: AsyncConnection, outside: str, port: int | None, tenant: str | None, vrf: str | None
+) -> list[Track]:
+    """Return the tracks of port blocks of an outside address that hold `port`; all of them for None."""
+    if connection.dialect.name == "sqlite":  # compares octets, so that the index serves a range
+        which = and_(EVENT.c.address >= f"{outside}:", EVENT.c.address < f"{outside};")
+    else:
+        which = EVENT.c.address.like(f"{outside}:%")
+    found = [Track(*row) for row in await connection.execute(_tracks(which, tenant, vrf))]
+    return [each for each in found if port is None or 0 <= port - _first_port(each) < each.length]
+
+
+def _first_port(track: Track) -> int:
+    return int(track.address.rpartition(":")[2])
+
+
+def _tracks(which: ColumnElement[bool], tenant: str | None, vrf: str | None) -> Any:
+    columns = (EVENT.c.address, EVENT.c.length, EVENT.c.tenant, EVENT.c.vrf, EVENT.c.book)
+    statement = select(*columns).where(which)
+    if tenant is not None:
+        statement = statement.where(EVENT.c.tenant == tenant)
+    if vrf is not None:
+        statement = statement.where(EVENT.c.vrf == vrf)
+    return statement.distinct().order_by(*columns)
+
+
+async def around(
+    connection: AsyncConnection, track: Track, since: float, until: float, before: int, after: int
+) -> Around:
+    """Return the events of a track from `since` to `until`, up to `before` earlier ones and `after` later ones.
+
+    `since` and `until` are epoch seconds, both included. Previous hashes are left empty: `with_previous` has them.
+    """
+    mine = and_(*(EVENT.c[name] == value for name, value in track._asdict().items()))
+    at, seq = EVENT.c.at, EVENT.c.seq
+    base = select(*_COLUMNS).where(mine)
+    earlier = (
+        await connection.execute(base.where(at < since).order_by(at.desc(), seq.desc()).limit(before))
+    ).all()
+    within = (await connection.execute(base.where(at.between(since, until)))).all()
+    later = (await connection.execute(base.where(at > until).order_by(at, seq).limit(after))).all()
+    events = sorted((_event(row) for row in (*earlier, *within, *later)), key=_seq)
+    return Around(track, tuple(events), len(earlier) < before)
+
+
+def _seq(event: HistoryEvent) -> int:
+    return event.seq
+
+
+def _event(row: Any, before: bytes = b"") -> HistoryEvent:
+    book, seq, own, *fields = row
+    return HistoryEvent(book, seq, Change._make(fields), before, bytes(own))
+
+
+async def with_previous(
+    connection: AsyncConnection, events: Iterable[HistoryEvent]
+) -> tuple[HistoryEvent, ...]:
+    """Return events with the hash before each; empty where the event before is not there, which is a break."""
+    wanted = list(events)
+    if not wanted:
+        return ()
+    previous = or_(*(and_(EVENT.c.book == each.book, EVENT.c.seq == each.seq - 1) for each in wanted))
+    rows = await connection.execute(select(EVENT.c.book, EVENT.c.seq, EVENT.c.hash).where(previous))
+    hashes = {(row.book, row.seq): bytes(row.hash) for row in rows}
+    for row in await connection.execute(select(ANCHOR.c.book, ANCHOR.c.seq, ANCHOR.c.hash)):
+        hashes.setdefault((row.book, row.seq), bytes(row.hash))
+    return tuple(
+        each._replace(prev_hash=GENESIS if each.seq == 1 else hashes.get((each.book, each.seq - 1), b""))
+        for each in wanted
+    )
+
+
+async def events_at(
+    connection: AsyncConnection, keys: Collection[tuple[str, int]]
+) -> tuple[HistoryEvent, ...]:
+    """Return events by book and `seq`, each with the hash before it; those that are not there are left out."""
+    if not keys:
+        return ()
+    these = or_(*(and_(EVENT.c.book == book, EVENT.c.seq == seq) for book, seq in keys))
+    rows = await connection.execute(select(*_COLUMNS).where(these).order_by(EVENT.c.book, EVENT.c.seq))
+    return await with_previous(connection, [_event(row) for row in rows])
+
+
+async def boots(connection: AsyncConnection, since: float, until: float) -> list[tuple[str, float]]:
+    """Return node and epoch second of every start of a node between two epoch seconds, in their order."""
+    query = select(BOOT.c.node, BOOT.c.at).where(BOOT.c.at.between(since, until)).order_by(BOOT.c.at)
+    return [(row.node, row.at) for row in await connection.execute(query)]
+
+
+async def run_of(
+    connection: AsyncConnection, book: str, first_seq: int, last_seq: int
+) -> tuple[Chain, list[HistoryEvent]]:
+    """Return a run of a book's events and where the chain stood before it, for `history.broken`.
+
+    The run begins later than asked where earlier ones are pruned. The event before the first is taken as it is.
+    """
+    anchor = select(ANCHOR.c.seq, ANCHOR.c.hash).where(ANCHOR.c.book == book)
+    kept = (await connection.execute(anchor)).first()
+    first = max(first_seq, 1 if kept is None else kept.seq + 1)
+    if kept is not None and first == kept.seq + 1:
+        chain = Chain(book, int(kept.seq), bytes(kept.hash))
+    elif first == 1:
+        chain = Chain(book)
+    else:
+        own = select(EVENT.c.hash).where(EVENT.c.book == book, EVENT.c.seq == first - 1)
+        found = (await connection.execute(own)).scalar()
+        chain = Chain(book, first - 1, b"" if found is None else bytes(found))
+    events: list[HistoryEvent] = []
+    page = select(*_COLUMNS).where(EVENT.c.book == book, EVENT.c.seq.between(first, last_seq))
+    before = chain.hash
+    for row in await connection.execute(page.order_by(EVENT.c.seq)):
+        events.append(_event(row, before))
+        before = events[-1].hash
+    return chain, events
+
+
+async def standing_without_history(
+    connection: AsyncConnection,
+    units: Mapping[str, Collection[int]],
+    tenant: str | None,
+    vrf: str | None,
+    until: float,
+) -> list[LeaseRow]:
+    """Return live leases of units that began up to an epoch second, where the history of that time is pruned.
+
+    Reads all leases, since nothing else asks for one by its address alone.
+    """
+    if (await connection.execute(select(ANCHOR.c.book).limit(1))).first() is None:
+        return []
+    query = select(LEASE).where(
+        LEASE.c.address.in_(list(units)), LEASE.c.state.in_(_LIVE), LEASE.c.since_at <= until
+    )
+    if tenant is not None:
+        query = query.where(LEASE.c.tenant == tenant)
+    if vrf is not None:
+        query = query.where(LEASE.c.vrf == vrf)
+    rows = (LeaseRow._make(row) for row in await connection.execute(query))
+    return [row for row in rows if row.length in units[row.address]]
+
+
+class Kept(NamedTuple):
+    """What is kept of a book: from which epoch second on, and the ends of its chain. `pruned`: there was more."""
+
+    book: str
+    from_at: float
+    first_seq: int
+    last_seq: int
+    last_hash: bytes
+    pruned: bool
+
+
+async def kept_books(connection: AsyncConnection) -> list[Kept]:
+    """Return what is kept of every book that has events."""
+    books = await _books(connection)
+    pruned = {row.book for row in await connection.execute(select(ANCHOR.c.book))}
+    found: list[Kept] = []
+    for book in books:
+        mine = select(EVENT.c.seq, EVENT.c.at, EVENT.c.hash).where(EVENT.c.book == book)
+        first = (await connection.execute(mine.order_by(EVENT.c.seq).limit(1))).first()
+        last = (await connection.execute(mine.order_by(EVENT.c.seq.desc()).limit(1))).first()
+        assert first is not None, "the book was found by an event"
+        assert last is not None, "the book was found by an event"
+        found.append(Kept(book, first.at, first.seq, last.seq, bytes(last.hash), book in pruned))
+    return found
+
+
+async def _books(connection: AsyncConnection) -> list[str]:
+    """Return the names of all books, each found by one step in the primary key."""
+    names: list[str] = []
+    while True:
+        following = select(func.min(EVENT.c.book))
+        if names:
+            following = following.where(EVENT.c.book > names[-1])
+        name = (await connection.execute(following)).scalar()
+        if name is None:
+            return names
+        names.append(str(name))
