@@ -6,12 +6,17 @@ An address is its space and an integer; how long a prefix is belongs to the pool
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from ipam.kinds import BITS, Space
 
 _PORT_BITS = 16
+_AF_INET: Final = int(AF_INET)
+_AF_INET6: Final = int(AF_INET6)
+_IPV4: Final = Space.IPV4
+_IPV6: Final = Space.IPV6
 
 
 class Unit(NamedTuple):
@@ -33,6 +38,10 @@ class Unit(NamedTuple):
         return address if self.length == BITS[self.space] else f"{address}/{self.length}"
 
 
+# As calling the class, in half the time.
+new_unit: Final = cast("Callable[[type[Unit], tuple[Any, ...]], Unit]", tuple.__new__)
+
+
 class Malformed(ValueError):
     """Text that is no address, prefix or range; `given` is the text, `expected` says what would be right."""
 
@@ -44,12 +53,12 @@ class Malformed(ValueError):
 
 def text(space: Space, value: int) -> str:
     """Return the canonical text (RFC 5952 for IPv6); of a port block `address:first port`."""
-    if space is Space.IPV4:
-        return inet_ntop(AF_INET, value.to_bytes(4, "big"))
-    if space is Space.IPV6:
-        return inet_ntop(AF_INET6, value.to_bytes(16, "big"))
+    if space is _IPV4:
+        return inet_ntop(_AF_INET, value.to_bytes(4, "big"))
+    if space is _IPV6:
+        return inet_ntop(_AF_INET6, value.to_bytes(16, "big"))
     if space is Space.PORTS:
-        outside = inet_ntop(AF_INET, (value >> _PORT_BITS).to_bytes(4, "big"))
+        outside = inet_ntop(_AF_INET, (value >> _PORT_BITS).to_bytes(4, "big"))
         return f"{outside}:{value & 0xFFFF}"
     return str(value)
 

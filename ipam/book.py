@@ -16,7 +16,18 @@ from ipam.address import Unit
 from ipam.choose import Pick, choose, foresee, ripen_one
 from ipam.history import Party, clean, clean_party
 from ipam.kinds import BOUND, FREE, RESERVED, STATES, TENTATIVE, Cause, Shortage
-from ipam.lease import Bundle, Conflict, Exhausted, Lease, Origin, Request, Standing, Wanted
+from ipam.lease import (
+    Bundle,
+    Conflict,
+    Exhausted,
+    Lease,
+    Origin,
+    Request,
+    Standing,
+    Wanted,
+    new_bundle,
+    new_lease,
+)
 from ipam.register import Register
 from ipam.shelf import Shelf, Tenure
 from ipam.wheel import Wheel
@@ -66,11 +77,9 @@ class Book:
             pick = choose(self.register, request.tenant, owner, wanted, now, at)
             if not isinstance(pick, Pick):
                 return pick
-            if any(
-                pick.shelf is each.shelf and (pick.cell == each.cell or pick.key == each.key)
-                for each in picks
-            ):
-                raise ValueError(f"pool {pick.shelf.pool.name} is wanted twice in one bundle")
+            for each in picks:
+                if pick.shelf is each.shelf and (pick.cell == each.cell or pick.key == each.key):
+                    raise ValueError(f"pool {pick.shelf.pool.name} is wanted twice in one bundle")
             picks.append(pick)
         if self.register.ledger.behind and not all(pick.origin is Origin.LIVE for pick in picks):
             return Exhausted(Shortage.STORE_BEHIND, picks[0].kind, picks[0].shelf.pool.name)
@@ -81,8 +90,8 @@ class Book:
             live = self._begin(key, request, picks, at)
             self._wheel.put(live, due)
         live.due = due
-        leases = [_lease(pick, member) for pick, member in zip(picks, live.members, strict=True)]
-        return Bundle(live.id, owner, tuple(leases), live.serial)
+        leases = [_lease(pick, live.members[number]) for number, pick in enumerate(picks)]
+        return new_bundle(Bundle, (live.id, owner, tuple(leases), live.serial))
 
     def peek(self, owner: str, wanted: Wanted, tenant: str, now: float) -> Unit | None:  # noqa: ARG002 - as `take`
         """Return the unit that `take` would give this owner for sure: live, reserved, what it had last, fixed.
@@ -117,7 +126,7 @@ class Book:
                 tenure = Tenure(register.new_id(), shelf.unit(cell), key[1], party, at)
                 tenure.bundle_id = live.id
                 shelf.tenures[cell] = tenure
-                register.record(shelf, cell, old, Cause.LOGIN, at, seen=pick.earlier)
+                tenure.serial = register.record(shelf, cell, old, Cause.LOGIN, at, seen=pick.earlier)
             tenure.claims += 1
             live.members.append((shelf, cell, tenure))
             if tenure.serial > live.serial:
@@ -354,4 +363,5 @@ def _longest(seconds: list[float]) -> float:
 def _lease(pick: Pick, member: tuple[Shelf, int, Tenure]) -> Lease:
     shelf, cell, tenure = member
     state = STATES[shelf.allocator.states[cell]]
-    return Lease(tenure.lease_id, shelf.pool.name, pick.kind, tenure.unit, state, pick.origin, pick.fallback)
+    fields = (tenure.lease_id, shelf.pool.name, pick.kind, tenure.unit, state, pick.origin, pick.fallback)
+    return new_lease(Lease, fields)

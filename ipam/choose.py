@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final
 
 from ipam.address import Unit
 from ipam.allocator import FRESH, OUT, SHUN
@@ -33,16 +33,31 @@ from ipam.shelf import Shelf, exact_key, plain_owner
 _RIPEN_MOST = 4  # waiting slots that one login may set free, should the timer be late
 
 
-class Pick(NamedTuple):
-    """A slot that can be taken at once; `key` is what the allocator is to know the owner by."""
+_LIVE: Final = Origin.LIVE
+_STICKY: Final = Origin.STICKY
+_FRESH: Final = Origin.FRESH
+_REUSED: Final = Origin.REUSED
+_POOL_DISABLED: Final = PoolState.DISABLED
 
-    shelf: Shelf
-    cell: int
-    key: str
-    kind: Kind
-    origin: Origin
-    fallback: bool
-    earlier: str = ""  # the owner for whom it was still kept, when a fixed unit is taken all the same
+
+class Pick:
+    """A slot that can be taken at once; `key` is what the allocator is to know the owner by.
+
+    `earlier` is the owner for whom it was still kept, when a fixed unit is taken all the same.
+    """
+
+    __slots__ = ("cell", "earlier", "fallback", "key", "kind", "origin", "shelf")
+
+    def __init__(
+        self, shelf: Shelf, cell: int, key: str, kind: Kind, origin: Origin, fallback: bool, earlier: str = ""
+    ) -> None:
+        self.shelf = shelf
+        self.cell = cell
+        self.key = key
+        self.kind = kind
+        self.origin = origin
+        self.fallback = fallback
+        self.earlier = earlier
 
 
 def choose(
@@ -55,39 +70,46 @@ def choose(
         aside = register.set_aside.get((tenant, owner, wanted.kind))
         if aside is not None:
             return choose_exactly(register, tenant, aside[0], owner, wanted.kind, aside[1], Origin.RESERVED)
-    shelves: list[Shelf] = []
-    refusal: Exhausted | None = None
-    for name in _candidates(register, tenant, wanted.pools):
-        shelf = register.find(tenant, name)
-        shortage = _unfit(register, shelf, name, wanted.kind)
-        if shelf is None or shortage is not None:
-            refusal = refusal or Exhausted(shortage or Shortage.UNKNOWN_POOL, wanted.kind, name)
-        else:
-            shelves.append(shelf)
+    shelves = _candidates(register, tenant, wanted)
+    if isinstance(shelves, Exhausted):
+        return shelves
+    kind, named = wanted.kind, wanted.pools[0]
     for shelf in shelves:
         cell = shelf.allocator.find(owner)
         if cell >= 0:
-            return Pick(shelf, cell, owner, wanted.kind, _origin(shelf, cell), _is_fallback(shelf, wanted))
+            return Pick(shelf, cell, owner, kind, _origin(shelf, cell), shelf.pool.name != named)
     for shelf in shelves:
         cell = _pick_new(register, shelf, now, at)
         if cell != NONE:
-            origin = Origin.REUSED
+            origin = _REUSED
             if cell == FRESH:
-                cell, origin = shelf.allocator.open_fresh(), Origin.FRESH
-            return Pick(shelf, cell, owner, wanted.kind, origin, _is_fallback(shelf, wanted))
-    return refusal if not shelves and refusal is not None else _exhausted(shelves, wanted, now, at)
+                cell, origin = shelf.allocator.open_fresh(), _FRESH
+            return Pick(shelf, cell, owner, kind, origin, shelf.pool.name != named)
+    return _exhausted(shelves, wanted, now, at)
 
 
-def _is_fallback(shelf: Shelf, wanted: Wanted) -> bool:
-    return shelf.pool.name != wanted.pools[0]
+def _candidates(register: Register, tenant: str, wanted: Wanted) -> list[Shelf] | Exhausted:
+    """Return the pools that may be tried, in their order, or why the first of them may not where none may."""
+    names, kind = wanted.pools, wanted.kind
+    first = register.find(tenant, names[0]) if names else None
+    if first is None or first.pool.fallbacks or len(names) > 1:
+        names = _with_fallbacks(register, tenant, names)
+    elif _unfit(register, first, names[0], kind) is None:
+        return [first]
+    shelves: list[Shelf] = []
+    refusal: Exhausted | None = None
+    for name in names:
+        shelf = register.find(tenant, name)
+        shortage = _unfit(register, shelf, name, kind)
+        if shelf is not None and shortage is None:
+            shelves.append(shelf)
+        elif refusal is None:
+            refusal = Exhausted(shortage or Shortage.UNKNOWN_POOL, kind, name)
+    return shelves or refusal or Exhausted(Shortage.UNKNOWN_POOL, kind, "")
 
 
-def _candidates(register: Register, tenant: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def _with_fallbacks(register: Register, tenant: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the pools in the order in which they are tried: each with the fallbacks that its definition names."""
-    if len(names) == 1:
-        shelf = register.find(tenant, names[0])
-        if shelf is None or not shelf.pool.fallbacks:
-            return names
     wanted: dict[str, None] = {}
     for name in names:
         wanted[name] = None
@@ -103,14 +125,14 @@ def _unfit(register: Register, shelf: Shelf | None, name: str, kind: Kind) -> Sh
         return Shortage.OTHER_TENANT if others else Shortage.UNKNOWN_POOL
     if shelf.pool.kind is not kind:
         return Shortage.WRONG_KIND
-    return Shortage.DISABLED if shelf.pool.state is PoolState.DISABLED else None
+    return Shortage.DISABLED if shelf.pool.state is _POOL_DISABLED else None
 
 
 def _origin(shelf: Shelf, cell: int) -> Origin:
     state = shelf.allocator.states[cell]
     if TENTATIVE <= state <= BOUND:
-        return Origin.LIVE
-    return Origin.RESERVED if state == RESERVED else Origin.STICKY
+        return _LIVE
+    return Origin.RESERVED if state == RESERVED else _STICKY
 
 
 def _pick_new(register: Register, shelf: Shelf, now: float, at: float) -> int:
@@ -137,8 +159,6 @@ def ripen_one(register: Register, shelf: Shelf, now: float, at: float) -> bool:
 
 
 def _exhausted(shelves: list[Shelf], wanted: Wanted, now: float, at: float) -> Exhausted:
-    if not shelves:
-        return Exhausted(Shortage.UNKNOWN_POOL, wanted.kind, "")
     dues = [due for shelf in shelves if (due := shelf.allocator.next_due()) is not None]
     next_at = at + max(min(dues) - now, 0.0) if dues else None
     first = shelves[0]
@@ -223,12 +243,11 @@ def foresee(register: Register, tenant: str, owner: str, wanted: Wanted) -> Unit
     aside = register.set_aside.get((tenant, owner, wanted.kind))
     if aside is not None:
         return _foresee_exactly(register, tenant, aside[0], owner, aside[1], Origin.RESERVED)
-    for name in _candidates(register, tenant, wanted.pools):
-        shelf = register.find(tenant, name)
-        if shelf is not None and _unfit(register, shelf, name, wanted.kind) is None:
-            cell = shelf.allocator.find(owner)
-            if cell >= 0:
-                return shelf.unit(cell)
+    shelves = _candidates(register, tenant, wanted)
+    for shelf in [] if isinstance(shelves, Exhausted) else shelves:
+        cell = shelf.allocator.find(owner)
+        if cell >= 0:
+            return shelf.unit(cell)
     return None
 
 

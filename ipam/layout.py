@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Protocol
 
-from ipam.address import Unit
+from ipam.address import Unit, new_unit
 from ipam.kinds import Kind, Space
 from ipam.model import Pool, Range, blocks_per_address, space_of, step
 from ipam.tree import Prefix, PrefixTree
@@ -44,7 +44,8 @@ class Counted:
     def unit(self, slot: int) -> Unit:
         parts = self._by_slot
         part = parts[0] if len(parts) == 1 else parts[bisect_right(self._slots, slot) - 1]
-        return Unit(self._space, part.first + (slot - part.first_slot) * self._step, self._length)
+        value = part.first + (slot - part.first_slot) * self._step
+        return new_unit(Unit, (self._space, value, self._length))
 
     def slot(self, value: int) -> int:
         index = bisect_right(self._firsts, value) - 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from ipam.address import Unit
 from ipam.history import NOBODY, Party
@@ -64,6 +65,11 @@ class Bundle(NamedTuple):
     owner: str
     leases: tuple[Lease, ...]
     serial: int
+
+
+# As calling the classes, in half the time.
+new_lease: Final = cast("Callable[[type[Lease], tuple[Any, ...]], Lease]", tuple.__new__)
+new_bundle: Final = cast("Callable[[type[Bundle], tuple[Any, ...]], Bundle]", tuple.__new__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ time, one on disk at any time, and each subscriber was told only of leases that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, cast
 
 from ipam.history import Chain, Change, HistoryEvent
 
@@ -41,6 +41,10 @@ class LeaseRow(NamedTuple):
     circuit: str
     mac: str
     fence: int
+
+
+# As calling the class, in half the time.
+new_row: Final = cast("Callable[[type[LeaseRow], tuple[Any, ...]], LeaseRow]", tuple.__new__)
 
 
 class Fence(NamedTuple):
@@ -99,7 +103,7 @@ class Ledger:
     def note(self, change: Change) -> int:
         """Take a change up; return its serial, for `durable`."""
         self._changes.append(change)
-        self._dirty[change.tenant, change.pool, change.slot] = change
+        self._dirty[change[3], change[5], change[20]] = change  # tenant, pool, slot
         self._made += 1
         return self._made
 
@@ -136,7 +140,7 @@ class Ledger:
         if not self._changes:
             return None
         chain = Chain(self._stored.book, self._stored.seq, self._stored.hash)
-        self._flying = tuple(map(chain.append, self._changes))
+        self._flying = chain.extend(self._changes)
         self._flying_slots = self._dirty
         self._flying_made = self._made
         self._changes = []

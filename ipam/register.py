@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ipam.address import Unit
 from ipam.cells import NONE
-from ipam.history import NOBODY, Chain, Change
+from ipam.history import NOBODY, Chain, Change, new_change
 from ipam.kinds import STATE_NAMES, STATES, Cause, ClockQuality, Kind, Space
 from ipam.layout import Listed
 from ipam.lease import Utilisation
@@ -163,51 +163,37 @@ class Register:
             tenure = shelf.tenures.get(cell) or Tenure(0, shelf.unit(cell), shelf.owner_of(cell), NOBODY, at)
         quality = self.clock_quality if at >= self._last_at else ClockQuality.STEPPED_BACK
         self._last_at = at
-        new = shelf.allocator.states[cell]
-        tenure.serial = self.ledger.note(
-            self._change(shelf, cell, old, new, cause, at, quality, tenure, seen)
-        )
-        if old != new:
-            tenure.since_at = at
-        return tenure.serial
-
-    def _change(
-        self,
-        shelf: Shelf,
-        cell: int,
-        old: int,
-        new: int,
-        cause: Cause,
-        at: float,
-        quality: ClockQuality,
-        tenure: Tenure,
-        seen: str,
-    ) -> Change:
-        pool, party = shelf.pool, tenure.party
-        return Change(
+        allocator, pool = shelf.allocator, shelf.pool
+        new = allocator.states[cell]
+        subscriber, nas, circuit, mac = tenure.party
+        fields = (  # in the order of `Change`; `_value_` is `value` without a call
             at,
             self.boot,
-            quality.value,
+            quality._value_,
             pool.tenant,
             pool.vrf,
             pool.name,
             shelf.kind,
             tenure.address,
-            tenure.unit.length,
+            tenure.unit[2],
             tenure.lease_id,
             tenure.owner,
-            party.subscriber,
+            subscriber,
             tenure.session,
-            party.nas,
-            party.circuit,
-            party.mac,
+            nas,
+            circuit,
+            mac,
             STATE_NAMES[old],
             STATE_NAMES[new],
-            cause.value,
+            cause._value_,
             seen,
-            shelf.allocator.slots[cell],
-            shelf.allocator.segment_of(cell).fence,
+            allocator.slots[cell],
+            allocator.segment_of(cell).fence,
         )
+        serial = self.ledger.note(new_change(Change, fields))
+        if old != new:
+            tenure.since_at = at
+        return serial
 
     def batch(self) -> Batch | None:
         """Return what must be stored next, in one transaction; None where there is nothing.

@@ -11,7 +11,7 @@ from ipam.cells import NONE
 from ipam.history import NOBODY, Change, Party
 from ipam.kinds import BOUND, SPACE_OF, STATES, TENTATIVE, Kind, LeaseState, Order, PoolState
 from ipam.layout import Counted, Listed, PortBlocks, layout_of
-from ipam.ledger import LeaseRow
+from ipam.ledger import LeaseRow, new_row
 from ipam.model import Pool, Range, blocks_per_address
 from ipam.segment import Segment
 
@@ -52,7 +52,7 @@ class Tenure:
         self.since_at = at
         self.claims = 0
         self.bundle_id = 0
-        self.serial = 0
+        self.serial = 0  # of the change that made it its owner's
 
 
 class Shelf:
@@ -179,28 +179,29 @@ class Shelf:
     def row(self, cell: int, last: Change) -> LeaseRow:
         """Return a slot as it is stored now; `last` is the last change of it."""
         tenure = self.tenures.get(cell)
-        party = tenure.party if tenure is not None else NOBODY
-        return LeaseRow(
+        whose: tuple[int, int, float, str]
+        if tenure is None:
+            owner, party = self.owner_of(cell), NOBODY
+            whose = (0, 0, last.at, "")
+        else:
+            owner, party = tenure.owner, tenure.party
+            whose = (tenure.lease_id, tenure.bundle_id, tenure.since_at, tenure.session)
+        fields = (
             last.tenant,
             last.pool,
             last.slot,
             last.vrf,
-            self._space_of(cell),
+            self.space or self.unit(cell).space.value,
             last.address,
             last.length,
-            self.owner_of(cell) or None,
+            owner or None,
             last.new,
             self._stored_marks(cell),
-            tenure.lease_id if tenure is not None else 0,
-            tenure.bundle_id if tenure is not None else 0,
-            tenure.since_at if tenure is not None else last.at,
-            tenure.session if tenure is not None else "",
+            *whose,
             *party,
             last.fence,
         )
-
-    def _space_of(self, cell: int) -> str:
-        return self.space or self.unit(cell).space.value
+        return new_row(LeaseRow, fields)
 
     def _stored_marks(self, cell: int) -> int:
         allocator = self.allocator

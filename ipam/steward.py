@@ -189,7 +189,7 @@ class Steward:
         key = (shelf.pool.tenant, owner)
         live = self.book.adopt(self.register.new_id(), key, [(shelf, cell, tenure)], tenure.session, now)
         tenure.bundle_id = live.id
-        live.serial = self.register.record(shelf, cell, old, Cause.ADOPTED, at)
+        live.serial = tenure.serial = self.register.record(shelf, cell, old, Cause.ADOPTED, at)
         return Observation(Sighting.ADOPTED, tenure.unit, shelf.pool.name, owner, live.id, live.serial)
 
     def conflict(self, tenant: str, vrf: str, unit: Unit, seen: str, now: float, at: float) -> Observation:

@@ -326,6 +326,7 @@ class RequestPath:
         for endpoint in self.endpoints:
             endpoint.stop()
         self.accounting.release_interims()
+        self.addresses.lessor.wake()
 
     def close(self) -> None:
         """Let go of sockets and threads."""

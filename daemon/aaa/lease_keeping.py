@@ -129,6 +129,9 @@ class LeaseKeeping:
         now, at = addresses.clock.monotonic(), addresses.clock.wall()
         seen = addresses.steward.observe(tenant, vrf, unit, owner, str(session.uid), now, at, party)
         if seen.sighting is Sighting.KNOWN:
+            bundle = addresses.book.find(seen.bundle_id)
+            if bundle is not None and not bundle.session and self._bind(session, bundle.id):
+                return
             # It is its owner's by a bundle of another session: this one has a share of it now.
             wanted = Wanted(kind_of(unit), unit=unit, vrf=vrf)
             taken = addresses.book.take(owner, Request(tenant=tenant, wanted=(wanted,), party=party), now, at)

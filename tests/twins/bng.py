@@ -41,6 +41,8 @@ class CpeTwin:
     online: bool = False
     session_id: bytes = b""
     address: IPv4Address = field(default_factory=lambda: IPv4Address("100.64.0.1"))
+    delegated: bytes | None = None  # as in Delegated-IPv6-Prefix
+    stubborn: bool = False  # goes on with its own address, whatever the reply says
     class_octets: bytes | None = None
     rate: str = ""
     address_list: str = ""
@@ -122,6 +124,10 @@ class BngTwin(DaeTwin):
         cpe.logins += 1
         cpe.session_id = session_id
         cpe.class_octets = reply.find(Attr.CLASS)
+        cpe.delegated = reply.find(Attr.DELEGATED_IPV6_PREFIX)
+        given = reply.find(Attr.FRAMED_IP_ADDRESS)
+        if given is not None and not cpe.stubborn:
+            cpe.address = IPv4Address(given)
         cpe.rate = _vendor_text(reply, RATE_LIMIT) or ""
         cpe.address_list = _vendor_text(reply, ADDRESS_LIST) or ""
         cpe.session_timeout_s = reply.find_int(Attr.SESSION_TIMEOUT)
@@ -160,6 +166,8 @@ class BngTwin(DaeTwin):
         )
         attributes += self._place(cpe, cpe.session_id) + number(Attr.EVENT_TIMESTAMP, int(at))
         attributes += attribute(Attr.FRAMED_IP_ADDRESS, cpe.address.packed)
+        if cpe.delegated is not None:
+            attributes += attribute(Attr.DELEGATED_IPV6_PREFIX, cpe.delegated)
         if cpe.class_octets is not None:
             attributes += attribute(Attr.CLASS, cpe.class_octets)
         if status is not AcctStatus.START:
