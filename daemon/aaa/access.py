@@ -11,7 +11,7 @@ from daemon.aaa.authorize import Replies, access_of
 from daemon.aaa.credentials import Proof, Slow
 from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint
-from daemon.aaa.leasing import Held, Leasing, Wants
+from daemon.aaa.leasing import Held, Leasing
 from daemon.aaa.loops import Loops
 from daemon.aaa.nas import Client
 from daemon.aaa.prepared import NOTHING, Prepared
@@ -212,11 +212,11 @@ class Access:
                 self._on_event("lease-refused", decision, decision.detail)
                 return self._deny(decision, taken)
             bundle = taken
-        reply = self._accept_with(decision, permit, proof, wants, bundle)
+        reply = self._accept_with(decision, permit, proof, bundle)
         if reply is None:
             return self._deny(decision, Deny.UNRENDERABLE)
         self._note_permit(decision, permit, question)
-        if bundle is None or self._leasing.ready(bundle):
+        if bundle is None or self._leasing.ready(decision, bundle):
             return reply
         self._wait(decision, bundle, reply)
         return None
@@ -226,15 +226,14 @@ class Access:
         decision: Decision,
         permit: Permit,
         proof: Proof,
-        wants: Wants | None,
         bundle: Bundle | None,
     ) -> bytes | None:
         """Return the Access-Accept with those leases; None where it cannot be said, then they are given back."""
         try:
-            if wants is None or bundle is None:
+            if bundle is None:
                 return self._accept(decision, permit, proof, b"")
             permit.bundle_id = bundle.id
-            leased = self._leasing.octets(decision, wants, permit.prepared.grant.access, bundle)
+            leased = self._leasing.octets(decision, permit.prepared.grant.access)
             return self._accept(decision, permit, proof, leased)
         except Unencodable as error:  # too much for one packet, or an address that no subscriber may have
             if bundle is not None:

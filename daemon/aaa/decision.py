@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.nas import Client
-from daemon.aaa.prepared import Prepared
+from daemon.aaa.prepared import NOTHING, Prepared
 from daemon.aaa.standing import Standing
 from daemon.replica.records import IdentitySource, Plan, Subscriber
+from ipam.kinds import Kind
 from ipam.lease import Lease
 from radius.authenticator import Key
 from radius.packet import Packet
@@ -28,6 +29,7 @@ class Decision:
         "packet",
         "peer",
         "plan",
+        "pooled",
         "prepared",
         "reason",
         "refused_by",
@@ -69,6 +71,7 @@ class Decision:
         self.plan: Plan | None = None
         self.prepared: Prepared | None = None
         self.leases: tuple[Lease, ...] = ()
+        self.pooled: frozenset[Kind] = NOTHING  # the kinds of them that come from pools of ours
         self.uid = 0
         self.waited_s = 0.0  # for a slow hash
 

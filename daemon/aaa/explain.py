@@ -11,9 +11,13 @@ from daemon.aaa.reasons import Deny
 from daemon.aaa.standing import Standing
 from daemon.replica.records import IdentitySource, Subscriber
 from daemon.replica.rules import Act
+from ipam.kinds import Shortage
+from ipam.lease import Lease
 from radius import line, rates
 from radius.codes import Attr
 from radius.grant import Grant
+
+_LEASE_REASONS = frozenset({*(each.value for each in Shortage), Deny.ADDRESS_CONFLICT.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,11 @@ def _outcome(decision: Decision, standing: Standing) -> Iterator[Step]:
     """Yield what became of somebody with that standing."""
     if standing.reason is not None:
         yield Step("treatment", "passed" if not decision.reason else "failed", _treatment_text(standing))
+    if decision.reason in _LEASE_REASONS:
+        yield Step("lease", "failed", f"{Deny(decision.reason).meaning}: {decision.detail}")
+        return
+    if decision.leases:
+        yield Step("lease", "passed", "; ".join(map(_lease_text, decision.leases)))
     if decision.prepared is None:
         if decision.reason in (Deny.UNRENDERABLE, Deny.CAPTIVE_UNSUPPORTED) and decision.detail:
             yield Step("render", "failed", decision.detail)
@@ -120,6 +129,11 @@ _UNRULED = {
     "allowances": "none used up",
     "simultaneous-use": "no limit",
 }
+
+
+def _lease_text(lease: Lease) -> str:
+    by = f"{lease.origin}, by a fallback" if lease.fallback else str(lease.origin)
+    return f"{lease.unit} of pool {lease.pool} ({by})"
 
 
 def _treatment_text(standing: Standing) -> str:

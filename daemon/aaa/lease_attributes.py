@@ -85,7 +85,8 @@ class LeaseAttributes:
         values: dict[str, Any] = {
             _FIELD[each.kind]: _value(each.kind, each.unit.value, each.unit.length) for each in leases
         }
-        return _addresses(profile, replace(Grant(access=access), **values))
+        said = _addresses(profile, replace(Grant(access=access), **values))
+        return tuple(Rendered(each.oid, each.octets, "lease") for each in said)
 
 
 def without_pools(grant: Grant, leased: frozenset[Kind]) -> Grant:

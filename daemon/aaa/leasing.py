@@ -21,7 +21,7 @@ from daemon.replica.records import Plan, Subscriber
 from ipam.address import Unit
 from ipam.history import Party
 from ipam.kinds import BITS, Cause, Kind, Shortage, Space
-from ipam.lease import Bundle, Conflict, Exhausted, Origin, Request, Wanted
+from ipam.lease import Bundle, Conflict, Exhausted, Request, Wanted
 from ipam.model import lease_time
 from ipam.selection import Choice, Facts
 from radius import line, values
@@ -156,7 +156,7 @@ class Leasing:
         now = self._addresses.clock.monotonic()
         taken = self._addresses.book.take(wants.owner, request, now, decision.at)
         if isinstance(taken, Bundle):
-            decision.leases = taken.leases
+            decision.leases, decision.pooled = taken.leases, wants.pooled
             return taken
         if isinstance(taken, Conflict):
             decision.detail = _conflict_text(taken)
@@ -166,32 +166,30 @@ class Leasing:
         decision.detail = _shortage_text(taken)
         return Deny(taken.reason.value)
 
-    def octets(self, decision: Decision, wants: Wants | None, access: Access, bundle: Bundle) -> bytes:
+    def octets(self, decision: Decision, access: Access) -> bytes:
         """Return what the reply says of leases from pools; the platform's own are in the grant already.
 
         Raises Unencodable for an address that no subscriber may have.
         """
-        if wants is None or not wants.pooled:
-            return b""
-        pooled = [each for each in bundle.leases if each.kind in wants.pooled]
-        return self.attributes.octets(decision.client.profile, access, pooled)
+        pooled = [each for each in decision.leases if each.kind in decision.pooled]
+        return self.attributes.octets(decision.client.profile, access, pooled) if pooled else b""
 
     def give_back(self, bundle: Bundle, at: float) -> None:
         """The login was not answered after all."""
         addresses = self._addresses
         addresses.book.release(bundle.id, Cause.REFUSED, addresses.clock.monotonic(), at, session="")
 
-    def ready(self, bundle: Bundle) -> bool:
+    def ready(self, decision: Decision, bundle: Bundle) -> bool:
         """Tell whether a login may be answered at once with what it has taken.
 
         What the platform has promised may be told before it is noted on disk.
         """
         if self._addresses.book.durable(bundle):
             return True
-        if all(lease.origin is Origin.FIXED for lease in bundle.leases):
-            self._addresses.lessor.wake()
-            return True
-        return False
+        if decision.pooled:
+            return False
+        self._addresses.lessor.wake()
+        return True
 
     def hold(self, bundle: Bundle, held: Held) -> None:
         """Send the reply once the leases are on disk."""

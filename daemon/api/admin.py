@@ -170,7 +170,9 @@ def _add_decisions(router: APIRouter, services: Services) -> None:
         items: list[DecisionView] = []
         async for decision in sliced(services.aaa.trace.newest_first()):
             if explain.matches(decision, wanted, mac):
-                items.append(views.decision_view(decision, services.dictionary))
+                items.append(
+                    views.decision_view(decision, services.dictionary, services.aaa.leasing.attributes)
+                )
                 if len(items) == limit:
                     break
         items += _of_staff(services, wanted, limit)

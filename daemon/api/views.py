@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from daemon.aaa import explain, staff, token
 from daemon.aaa.decision import Decision
 from daemon.aaa.explain import Step
+from daemon.aaa.lease_attributes import LeaseAttributes
 from daemon.aaa.nas import Candidate, Client
 from daemon.aaa.reasons import Deny
 from daemon.aaa.staff import StaffDecision
@@ -98,7 +99,7 @@ def candidate_view(candidate: Candidate) -> CandidateView:
     )
 
 
-def decision_view(decision: Decision, dictionary: Dictionary) -> DecisionView:
+def decision_view(decision: Decision, dictionary: Dictionary, leases: LeaseAttributes) -> DecisionView:
     """Return a decision with its steps; passwords are hidden by the dictionary."""
     return DecisionView.model_validate(
         _asked(decision, dictionary)
@@ -108,11 +109,18 @@ def decision_view(decision: Decision, dictionary: Dictionary) -> DecisionView:
             "plan": None if decision.plan is None else decision.plan.id,
             "session_class": _class_text(decision),
             "steps": _steps(explain.steps(decision)),
-            "reply": []
-            if decision.prepared is None
-            else _lines(decision.prepared.sent(decision.uid), dictionary),
+            "reply": [] if decision.prepared is None else _lines(_told(decision, leases), dictionary),
         }
     )
+
+
+def _told(decision: Decision, leases: LeaseAttributes) -> tuple[Rendered, ...]:
+    """Return the attributes of an Access-Accept, those of leases last."""
+    prepared = decision.prepared
+    assert prepared is not None
+    pooled = [each for each in decision.leases if each.kind in decision.pooled]
+    shown = leases.rendered(decision.client.profile, prepared.grant.access, pooled) if pooled else ()
+    return (*prepared.sent(decision.uid), *shown)
 
 
 def staff_decision_view(decision: StaffDecision, dictionary: Dictionary) -> DecisionView:

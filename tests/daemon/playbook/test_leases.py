@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.api.views import decision_view
 from ipam import definition_rows
 from ipam.address import Unit, read_unit
 from ipam.history import broken
@@ -19,7 +20,7 @@ from ipam.restore import faults
 from ipam.selection import Selectors
 from ipam.store import events_of, history_of, kept_from
 from radius.codes import Code
-from tests.daemon.playbook.stage import PASSWORD, Play, play
+from tests.daemon.playbook.stage import PASSWORD, Play, _shipped, play
 from tests.twins.bng import BngTwin, CpeTwin
 
 _UNIT_LENGTH = {Kind.V4: 32, Kind.PD: 56}
@@ -347,3 +348,19 @@ def _refuse(play: Play) -> Any:
         lessor.write = write  # type: ignore[method-assign]
 
     return mend
+
+
+def test_why_tells_the_lease_and_the_attributes_that_were_sent(tmp_path: Path) -> None:
+    async def story(play: Play) -> None:
+        bng, cpe = await alice(play)
+        await play.connect(bng, cpe)
+        decision = next(iter(play.path.trace.newest_first()))
+        told = decision_view(decision, _shipped(), play.path.leasing.attributes)
+        lease = next(each.detail for each in told.steps if each.step == "lease")
+        assert lease == "203.0.113.0 of pool v4 (fresh); 2001:db8:100::/56 of pool pd (fresh)"
+        assert told.reply[-2:] == [
+            "Framed-IP-Address = 203.0.113.0  (lease)",
+            "Delegated-IPv6-Prefix = 2001:db8:100::/56  (lease)",
+        ]
+
+    run(tmp_path, story)
