@@ -28,7 +28,7 @@ REQUEST_PATH = [
     "daemon/aaa/reservations.py",
     "daemon/aaa/session.py",
     "daemon/aaa/sessions.py",
-    "daemon/aaa/staff.py",
+    "daemon/aaa/staff/access.py",
     "daemon/aaa/standing.py",
     "daemon/aaa/storm.py",
     "daemon/aaa/token.py",

@@ -18,7 +18,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,13 +39,16 @@ from ipam.schema import METADATA
 from ipam.segment import Segment
 
 AT = 1_800_000_000.0
+DATABASE = "ipam.db"
 SAMPLES = 20_000
 CHANCE = 7_919  # a prime: owners are visited out of order
 FREE_SHARE = 0.001
 SEAL = 1_000  # changes between two batches
-GROUPS = ((1, 500), (16, 8_000), (128, 40_000), (1024, 0))  # logins of one commit, most logins (0: all the others)
+# Logins of one commit, and how many in all; 0: all the others.
+GROUPS = ((1, 500), (16, 8_000), (128, 40_000), (1024, 0))
 T = TypeVar("T")
-PARTY = Party("subscriber", "bng-1", "olt-1 pon 3 onu 7", "02:00:00:00:00:01")
+Login = tuple[str, Request]
+WANTED = Wanted(Kind.V4, ("home",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,9 @@ def allocator_alone(leases: int, _directory: Path) -> list[Figure]:
         owner = owners[number * CHANCE % (leases // 2)]
         if owner in made.by_owner:
             made.end(made.by_owner[owner], now=0.0)
+    rate = leases / filled_s
     return [
-        Figure(
-            "allocations", "allocator: a slot never used", leases / filled_s, f"{leases / filled_s:,.0f} a second"
-        ),
+        Figure("allocations", "allocator: a slot never used", rate, f"{rate:,.0f} a second"),
         spread("allocator-sticky", "allocator: an owner who is known (sticky)", sticky),
         spread("allocator-new", "allocator: a new owner at 99.9 % use", fresh),
         Figure(
@@ -125,22 +127,21 @@ def whole_book(leases: int, _directory: Path) -> list[Figure]:
     register = Register("bench", 1)
     register.add_pool(home(leases))
     book = Book(register)
-    wanted = request()
     settle()
     before = memory_mib()
 
-    def take(owner: str) -> None:
-        got = book.take(owner, wanted, 0.0, AT)
+    def take(who: Login) -> None:
+        got = book.take(*who, 0.0, AT)
         assert isinstance(got, Bundle), got
 
     new, sealing_s = array("q"), 0.0
     for first in range(0, leases, SEAL):
-        new.extend(timed(take, (f"subscriber-{number}" for number in range(first, min(first + SEAL, leases)))))
+        new.extend(timed(take, map(login, range(first, min(first + SEAL, leases)))))
         sealing_s += seal(register)
     grown = memory_mib() - before
     settle()
-    known = [f"subscriber-{number * CHANCE % leases}" for number in range(min(leases, 5 * SAMPLES))]
-    ids = [book.bundles_of("isp", owner)[0] for owner in known]
+    known = [login(number * CHANCE % leases) for number in range(min(leases, 5 * SAMPLES))]
+    ids = [book.bundles_of("isp", owner)[0] for owner, _ in known]
     bound = timed(lambda each: book.bind(each, "session", 1.0, AT), ids)
     seal(register)
     renewed = timed(lambda each: book.renew(each, 2.0), ids)
@@ -169,10 +170,11 @@ def whole_book(leases: int, _directory: Path) -> list[Figure]:
     ]
 
 
-def at_the_end(book: Book, known: list[str], take: Callable[[str], None]) -> array[int]:
+def at_the_end(book: Book, known: list[Login], take: Callable[[Login], None]) -> array[int]:
     """Let new owners come while one address of a thousand is free: for each a session ends elsewhere."""
 
-    def end(owner: str) -> None:
+    def end(who: Login) -> None:
+        owner, _ = who
         book.release(book.bundles_of("isp", owner)[0], Cause.STOP, 3.0, AT)
 
     leaving = iter(known)
@@ -180,7 +182,7 @@ def at_the_end(book: Book, known: list[str], take: Callable[[str], None]) -> arr
         end(next(leaving))
     samples = array("q")
     for number in range(min(SAMPLES, len(known) // 2)):
-        samples.extend(timed(take, (f"new-{number}",)))
+        samples.extend(timed(take, (login(number, "new"),)))
         end(next(leaving))
         if number % SEAL == 0:
             seal(book.register)
@@ -193,18 +195,20 @@ def at_the_end(book: Book, known: list[str], take: Callable[[str], None]) -> arr
 
 def with_store(leases: int, directory: Path) -> list[Figure]:
     """New leases and their history, committed in groups of several sizes."""
-    return asyncio.run(_with_store(leases, directory))
+    figures = asyncio.run(_with_store(leases, directory))
+    size = sum(path.stat().st_size for path in directory.glob(f"{DATABASE}*")) / 2**20
+    what = f"durable: file of {leases:,} leases with their history"
+    return [*figures, Figure("file", what, size, f"{size:,.0f} MiB")]
 
 
 async def _with_store(leases: int, directory: Path) -> list[Figure]:
     figures: list[Figure] = []
-    engine = open_engine(database(directory), busy_timeout_s=5.0, wal_checkpoint_pages=1000)
+    engine = open_engine(directory / DATABASE, busy_timeout_s=5.0, wal_checkpoint_pages=1000)
     async with engine.begin() as connection:
         await connection.run_sync(METADATA.create_all)
     register = Register("bench", 1)
     register.add_pool(home(leases))
     book = Book(register)
-    wanted = request()
     settle()
     number = 0
     async with engine.connect() as reading:
@@ -214,7 +218,7 @@ async def _with_store(leases: int, directory: Path) -> list[Figure]:
             until = min(first + most, leases) if most else leases
             while number < until:
                 for _ in range(min(group, until - number)):
-                    book.take(f"subscriber-{number}", wanted, 0.0, AT)
+                    book.take(*login(number), 0.0, AT)
                     number += 1
                 batch = register.batch()
                 assert isinstance(batch, Batch)
@@ -227,10 +231,6 @@ async def _with_store(leases: int, directory: Path) -> list[Figure]:
             what = f"durable: login, {group:,} in one commit"
             figures.append(Figure(f"durable-{group}", what, rate, shown))
     await engine.dispose()
-    size = sum(path.stat().st_size for path in directory.glob("ipam.db*")) / 2**20
-    figures.append(
-        Figure("file", f"durable: file of {number:,} leases with their history", size, f"{size:,.0f} MiB")
-    )
     return figures
 
 
@@ -240,7 +240,7 @@ def start(leases: int, directory: Path) -> list[Figure]:
 
 
 async def _start(leases: int, directory: Path) -> list[Figure]:
-    engine = open_engine(database(directory), busy_timeout_s=5.0, wal_checkpoint_pages=1000)
+    engine = open_engine(directory / DATABASE, busy_timeout_s=5.0, wal_checkpoint_pages=1000)
     gc.collect()
     gc.disable()
     before = memory_mib()
@@ -291,21 +291,20 @@ def home(slots: int = 0) -> Pool:
         name="home",
         kind=Kind.V4,
         unit_length=32,
-        ranges=(Range(first=0x0A000000, slots=slots, first_slot=0),) if slots else (),
+        ranges=(),
         hold_s=0.0,
         quarantine_s=0.0,
         min_reuse_s=0.0,
     )
-    if slots:
-        return empty
-    return Pool(
-        tenant="isp", vrf="", name="home", kind=Kind.V4, unit_length=32, ranges=(range_of("10.0.0.0/8", empty),)
-    )
+    given = Range(first=10 << 24, slots=slots, first_slot=0) if slots else range_of("10.0.0.0/8", empty)
+    return replace(empty, ranges=(given,))
 
 
-def request() -> Request:
-    """What a login of the benchmark wants."""
-    return Request(tenant="isp", wanted=(Wanted(Kind.V4, ("home",)),), party=PARTY)
+def login(number: int, name: str = "subscriber") -> tuple[str, Request]:
+    """Return who logs in and what is wanted; line and equipment are the owner's own, as they are in the field."""
+    owner = f"{name}-{number}"
+    party = Party(owner, "bng-1", f"olt-{number >> 10} onu {number & 1023}", f"02:00:00:{number:06x}")
+    return owner, Request(tenant="isp", wanted=(WANTED,), party=party)
 
 
 def seal(register: Register) -> float:
@@ -334,11 +333,6 @@ def spread(name: str, what: str, samples: array[int]) -> Figure:
     ordered = sorted(samples)
     at = [ordered[min(int(len(ordered) * share), len(ordered) - 1)] / 1000 for share in (0.5, 0.99, 0.999)]
     return Figure(name, what, at[0], "{:.1f} us, p99 {:.1f}, p99.9 {:.1f}".format(*at))
-
-
-def database(directory: Path) -> Path:
-    """Where leases are kept between `store` and `start`."""
-    return directory / "ipam.db"
 
 
 def memory_mib() -> float:

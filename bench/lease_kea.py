@@ -22,6 +22,8 @@ _PERFDHCP = "/usr/sbin/perfdhcp"
 _PACKAGES = {_KEA: "kea-dhcp4-server", _PERFDHCP: "kea-admin", "/usr/sbin/ip": "iproute2"}
 _SERVER, _RELAY = "10.255.255.1", "10.255.255.2"
 _FIRST = 0x0A000010  # 10.0.0.16
+_MAC = 0x000C00000000  # of the first client of group 0
+_STORED_MAC = 0x020000000000
 _LEASE_S = 7200
 _WAIT_US = 500_000  # for the last answers
 _FAILED = 3  # perfdhcp: something was dropped, which the counts say
@@ -70,12 +72,16 @@ class Server:
     core: int  # for perfdhcp
     ready_s: float  # from its start until it listened
 
-    def offer(self, rate: int, seconds: float, clients: int, first_mac: int) -> Exchanges:
-        """Begin `rate` exchanges a second, by clients in turn, and return what became of them."""
+    def offer(self, rate: int, seconds: int, clients: int, group: int, *, known: bool = False) -> Exchanges:
+        """Begin `rate` exchanges a second, by the clients of a group in turn, and return what became of them.
+
+        Clients that are not `known` may not get an address that another one got.
+        """
         cpu = -cpu_s([self.pid])
-        mac = ":".join(f"{first_mac:012x}"[at : at + 2] for at in range(0, 12, 2))
+        mac = ":".join(f"{_MAC + (group << 24):012x}"[at : at + 2] for at in range(0, 12, 2))
         options = ["-4", "-l", _RELAY, "-L", "67", "-r", str(rate), "-R", str(clients), "-b", f"mac={mac}"]
-        options += ["-p", str(seconds), "-W", str(_WAIT_US), "-u", "-x", "t", _SERVER]
+        options += ["-p", str(seconds), "-W", str(_WAIT_US), "-x", "t"]
+        options += [_SERVER] if known else ["-u", _SERVER]
         command = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(self.core)]
         command += ["ip", "netns", "exec", self.relay, _PERFDHCP, *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
@@ -100,6 +106,14 @@ def install() -> None:
             pass
     except BenchError as problem:
         raise Missing(str(problem).splitlines()[-1]) from problem
+
+
+def stored(scratch: Path) -> tuple[int, int]:
+    """Return how many leases of perfdhcp's clients the file has, and of how many addresses."""
+    with (scratch / "kea" / "leases.csv").open() as file:
+        rows = [line.split(",", 2)[:2] for line in file if not line.startswith("address")]
+    ours = [(address, mac) for address, mac in rows if not mac.startswith("02:")]
+    return len({mac for _, mac in ours}), len({address for address, _ in ours})
 
 
 def version() -> str:
@@ -167,12 +181,8 @@ def _settings(leases: Path, size: int) -> Mapping[str, object]:
             "valid-lifetime": _LEASE_S,
             "reservations-global": False,
             "reservations-in-subnet": False,
-            "subnet4": [
-                {"id": 1, "subnet": "10.0.0.0/8", "interface": "k0", "pools": [{"pool": pool}]}
-            ],
-            "loggers": [
-                {"name": "kea-dhcp4", "severity": "WARN", "output_options": [{"output": "stdout"}]}
-            ],
+            "subnet4": [{"id": 1, "subnet": "10.0.0.0/8", "interface": "k0", "pools": [{"pool": pool}]}],
+            "loggers": [{"name": "kea-dhcp4", "severity": "WARN", "output_options": [{"output": "stdout"}]}],
         }
     }
 
@@ -184,7 +194,7 @@ def _fill(leases: Path, size: int, one_free_in: int) -> None:
         for number in range(size):
             if number % one_free_in == one_free_in - 1:
                 continue
-            mac = ":".join(f"{0x020000000000 + number:012x}"[at : at + 2] for at in range(0, 12, 2))
+            mac = ":".join(f"{_STORED_MAC + number:012x}"[at : at + 2] for at in range(0, 12, 2))
             file.write(f"{_address(_FIRST + number)},{mac},01:{mac},86400,{expire},1,0,0,,0,\n")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from load import LONGEST_S, SECRET, Live, Outcome
 from machine import BenchError, cpu_s, memory_mib
 
-BLOCK = 100_000  # users whose names begin alike
 # FreeRADIUS with a database takes an identifier that is used again at once for a conflict, see load.PER_SOCKET.
 PER_SOCKET = 64
 TIMEOUT_S = 2.0
@@ -21,27 +20,29 @@ TRIES = 3
 class Logins:
     """One run: each of the first `requests` users of a block logs in once (PAP), `window` at a time.
 
-    `own_password` says whether users have passwords of their own, or all have the same.
+    A block is ten to the power of `digits` users whose names begin alike. `own_password` says whether users have
+    passwords of their own, or all have the same.
     """
 
     block: int
     requests: int
     window: int
+    digits: int = 5
     own_password: bool = True
 
     @property
     def users(self) -> str:
         """The pattern of their names, user0000000 being the first of block 0."""
-        return f"user{self.block:02d}%05d"
+        return f"user{self.block:0{7 - self.digits}d}%0{self.digits}d"
 
     @property
     def password(self) -> str:
         """The pattern of their passwords."""
-        return f"pw{self.block:02d}%05d" if self.own_password else "pw"
+        return self.users.replace("user", "pw", 1) if self.own_password else "pw"
 
     @property
     def nas_ip(self) -> str:
-        """Whose users they are: a NAS-Port is used once by each NAS, and radload makes it of the user's number."""
+        """Whose users they are: radload makes NAS-Port of a user's number, and a NAS uses each port once."""
         return f"192.0.2.{1 + self.block}"
 
 

@@ -11,14 +11,14 @@ from config.secrets import resolve
 from config.settings import Settings
 from daemon.aaa.assembly import Options
 from daemon.aaa.authorize import Defaults
-from daemon.aaa.coa_hooks import CoaOptions
-from daemon.aaa.coa_pace import PaceOptions
+from daemon.aaa.coa.hooks import CoaOptions
+from daemon.aaa.coa.pace import PaceOptions
 from daemon.aaa.enforcement import EnforcementOptions
 from daemon.aaa.keeper import Retention
 from daemon.aaa.loops import LoopLimits
 from daemon.aaa.reaper import Options as ReaperOptions
 from daemon.aaa.reconcile import Unchangeable
-from daemon.aaa.relay_clients import RelayClient
+from daemon.aaa.relay.clients import RelayClient
 from daemon.aaa.report import Belief
 from daemon.aaa.storm import Limits
 from daemon.leases.addresses import AddressOptions

@@ -15,7 +15,7 @@ from daemon.aaa.access import Access
 from daemon.aaa.accounting import Accounting, Pending, reply_to
 from daemon.aaa.authorize import Defaults, Replies
 from daemon.aaa.bindings import Bindings
-from daemon.aaa.coa_timers import Spawn
+from daemon.aaa.coa.timers import Spawn
 from daemon.aaa.conductor import Answer, Conductor
 from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint, Port
@@ -29,8 +29,8 @@ from daemon.aaa.reconcile import Unchangeable
 from daemon.aaa.report import Belief
 from daemon.aaa.reservations import Reservations
 from daemon.aaa.sessions import SessionTable
-from daemon.aaa.staff import StaffAccess
-from daemon.aaa.staff_accounting import StaffAccounting
+from daemon.aaa.staff.access import StaffAccess
+from daemon.aaa.staff.accounting import StaffAccounting
 from daemon.aaa.standing import Books
 from daemon.aaa.storm import Limits, Storm
 from daemon.aaa.trace import Trace

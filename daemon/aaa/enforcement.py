@@ -11,20 +11,20 @@ from random import Random
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.aaa.authorize import Replies
-from daemon.aaa.coa import CoaEngine
-from daemon.aaa.coa_client import CoaClient
-from daemon.aaa.coa_hooks import CoaOptions, Hooks
-from daemon.aaa.coa_job import Answered, Intent, Kind, Outcome
-from daemon.aaa.coa_timers import Spawn, Timers
+from daemon.aaa.coa.client import CoaClient
+from daemon.aaa.coa.engine import CoaEngine
+from daemon.aaa.coa.hooks import CoaOptions, Hooks
+from daemon.aaa.coa.job import Answered, Intent, Kind, Outcome
+from daemon.aaa.coa.timers import Spawn, Timers
 from daemon.aaa.nas import Client, Clients
 from daemon.aaa.reaper import Options as ReaperOptions
 from daemon.aaa.reaper import Reaper
 from daemon.aaa.reasons import Deny
 from daemon.aaa.reconcile import Reconciler, Unchangeable
-from daemon.aaa.relay import Relay
-from daemon.aaa.relay_clients import RelayClient, RelayClients
-from daemon.aaa.relay_engine import RelayEngine
-from daemon.aaa.relay_find import Finder
+from daemon.aaa.relay.answers import Relay
+from daemon.aaa.relay.clients import RelayClient, RelayClients
+from daemon.aaa.relay.engine import RelayEngine
+from daemon.aaa.relay.find import Finder
 from daemon.aaa.session import Closed, Session
 from daemon.aaa.standing import Books
 from daemon.aaa.storm import Storm

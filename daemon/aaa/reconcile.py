@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from daemon.aaa.authorize import Replies
-from daemon.aaa.coa_job import Intent, Kind
+from daemon.aaa.coa.job import Intent, Kind
 from daemon.aaa.nas import Client, Clients
 from daemon.aaa.session import Session
 from daemon.aaa.standing import Books

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from daemon.aaa import explain
 from daemon.aaa.session import State
 from daemon.aaa.session_codec import framed_ip
-from daemon.aaa.staff import StaffDecision
+from daemon.aaa.staff.access import StaffDecision
 from daemon.api import views
 from daemon.api.coa import add_coa
 from daemon.api.events import add_events

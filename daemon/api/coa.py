@@ -8,13 +8,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 
-from daemon.aaa import coa_probe
-from daemon.aaa.coa_client import Target
-from daemon.aaa.coa_job import JobView as Shown
-from daemon.aaa.coa_job import row_view
-from daemon.aaa.coa_probe import Finding
-from daemon.aaa.coa_target import target_of
-from daemon.aaa.coa_wire import identifications
+from daemon.aaa.coa import probe as coa_probe
+from daemon.aaa.coa.client import Target
+from daemon.aaa.coa.job import JobView as Shown
+from daemon.aaa.coa.job import row_view
+from daemon.aaa.coa.probe import Finding
+from daemon.aaa.coa.target import target_of
+from daemon.aaa.coa.wire import identifications
 from daemon.aaa.nas import Client
 from daemon.aaa.session import Session
 from daemon.api.listing import sliced

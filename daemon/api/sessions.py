@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from daemon.aaa.coa_job import Intent, Job, JobState, Kind, view
+from daemon.aaa.coa.job import Intent, Job, JobState, Kind, view
 from daemon.aaa.session import Session
 from daemon.api.live_models import JobView, ReconcileView
 from daemon.api.lookup import tenants

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from daemon.aaa import staff_accounting
+from daemon.aaa.staff import accounting as staff_accounting
 from daemon.api.lookup import tenants
 from daemon.api.models import Page
 from daemon.api.policy_models import StaffRecordView, StaffSessionView, StaffView

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from daemon.aaa import explain, staff, token
+from daemon.aaa import explain, token
 from daemon.aaa.decision import Decision
 from daemon.aaa.explain import Step
 from daemon.aaa.lease_attributes import LeaseAttributes
 from daemon.aaa.nas import Candidate, Client
 from daemon.aaa.reasons import Deny
-from daemon.aaa.staff import StaffDecision
+from daemon.aaa.staff import access as staff
+from daemon.aaa.staff.access import StaffDecision
 from daemon.api.models import (
     AttributeView,
     CandidateView,

@@ -10,12 +10,12 @@ from random import Random
 from typing import Any
 
 from daemon.aaa import token
-from daemon.aaa.coa import CoaEngine
-from daemon.aaa.coa_client import CoaClient
-from daemon.aaa.coa_hooks import CoaOptions, Hooks
-from daemon.aaa.coa_job import Intent, Job, Kind
-from daemon.aaa.coa_ladder import Kick
-from daemon.aaa.coa_timers import Timers
+from daemon.aaa.coa.client import CoaClient
+from daemon.aaa.coa.engine import CoaEngine
+from daemon.aaa.coa.hooks import CoaOptions, Hooks
+from daemon.aaa.coa.job import Intent, Job, Kind
+from daemon.aaa.coa.ladder import Kick
+from daemon.aaa.coa.timers import Timers
 from daemon.aaa.nas import Client, Clients
 from daemon.aaa.session import TRACKED, Report, Session
 from daemon.aaa.sessions import SessionTable, place

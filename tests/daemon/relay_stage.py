@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from daemon.aaa.endpoint import Endpoint, Port
 from daemon.aaa.live import Live
-from daemon.aaa.relay import Relay
-from daemon.aaa.relay_clients import RelayClient, RelayClients
-from daemon.aaa.relay_find import Finder
+from daemon.aaa.relay.answers import Relay
+from daemon.aaa.relay.clients import RelayClient, RelayClients
+from daemon.aaa.relay.find import Finder
 from daemon.aaa.session import TRACKED, Closed, Report, Session
 from daemon.aaa.sessions import place
 from daemon.events import Events

@@ -12,8 +12,8 @@ from daemon.aaa.conductor import Answer, Conductor
 from daemon.aaa.endpoint import Endpoint, Port
 from daemon.aaa.nas import Clients
 from daemon.aaa.report import Belief
-from daemon.aaa.staff import StaffAccess
-from daemon.aaa.staff_accounting import StaffAccounting
+from daemon.aaa.staff.access import StaffAccess
+from daemon.aaa.staff.accounting import StaffAccounting
 from daemon.aaa.trace import Trace
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index

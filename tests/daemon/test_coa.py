@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from daemon.aaa.coa_job import Intent, JobState, Kind, Outcome
-from daemon.aaa.coa_pace import PaceOptions
-from daemon.aaa.coa_wire import ErrorCause
+from daemon.aaa.coa.job import Intent, JobState, Kind, Outcome
+from daemon.aaa.coa.pace import PaceOptions
+from daemon.aaa.coa.wire import ErrorCause
 from daemon.aaa.session import Session
 from radius.codes import Code, Vendor
 from radius.grant import Grant

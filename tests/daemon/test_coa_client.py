@@ -15,8 +15,8 @@ import uvloop
 from pyrad import dictionary as pyrad_dictionary
 from pyrad import packet as pyrad_packet
 
-from daemon.aaa.coa_client import Answer, CoaClient, Result, Target
-from daemon.aaa.coa_timers import Timers
+from daemon.aaa.coa.client import Answer, CoaClient, Result, Target
+from daemon.aaa.coa.timers import Timers
 from daemon.supervise import Supervisor
 from radius.authenticator import Key
 from radius.codes import Attr, Code

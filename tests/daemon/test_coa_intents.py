@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from daemon.aaa.coa_job import Intent, Job, JobState, Kind, Outcome, row_view
-from daemon.aaa.coa_queue import MOST_HELD_S
+from daemon.aaa.coa.job import Intent, Job, JobState, Kind, Outcome, row_view
+from daemon.aaa.coa.queue import MOST_HELD_S
 from daemon.aaa.session import Closed, Session
 from daemon.store import jobs
 from daemon.store.jobs import Search

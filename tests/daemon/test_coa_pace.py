@@ -8,8 +8,8 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.aaa.coa_pace import Bucket, Pace, PaceOptions
-from daemon.aaa.coa_timers import Timers
+from daemon.aaa.coa.pace import Bucket, Pace, PaceOptions
+from daemon.aaa.coa.timers import Timers
 from daemon.supervise import Supervisor
 from tests.twins.clock import ClockTwin
 

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from daemon.aaa.coa_client import CoaClient, Target
-from daemon.aaa.coa_probe import Finding, Verdict, probe, probe_session
-from daemon.aaa.coa_timers import Timers
+from daemon.aaa.coa.client import CoaClient, Target
+from daemon.aaa.coa.probe import Finding, Verdict, probe, probe_session
+from daemon.aaa.coa.timers import Timers
 from daemon.supervise import Supervisor
 from radius import vendors
 from radius.authenticator import Key

@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
-from daemon.aaa.coa_job import Kind
-from daemon.aaa.coa_ladder import Step, judge
-from daemon.aaa.coa_target import Entry, keys_of, target_of
-from daemon.aaa.coa_wire import (
+from daemon.aaa.coa.job import Kind
+from daemon.aaa.coa.ladder import Step, judge
+from daemon.aaa.coa.target import Entry, keys_of, target_of
+from daemon.aaa.coa.wire import (
     ErrorCause,
     Shown,
     cause_slug,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.aaa.coa_job import Intent, JobState, Kind, Outcome, read_intent
+from daemon.aaa.coa.job import Intent, JobState, Kind, Outcome, read_intent
 from daemon.store import jobs
 from daemon.store.jobs import JobRow, Search
 from radius.packet import attribute

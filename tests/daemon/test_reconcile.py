@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daemon.aaa.coa_job import Intent, Kind
+from daemon.aaa.coa.job import Intent, Kind
 from daemon.aaa.reconcile import Reconciler, Unchangeable
 from daemon.aaa.session import Closed, Session
 from daemon.aaa.wanted import Difference, Wanted, difference

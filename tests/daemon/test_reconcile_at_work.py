@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.aaa.attachment import Attachment
-from daemon.aaa.coa_job import Intent, Kind
+from daemon.aaa.coa.job import Intent, Kind
 from daemon.aaa.reconcile import Unchangeable
 from daemon.aaa.wanted import Difference
 from daemon.replica.records import AccessMode, Subscriber

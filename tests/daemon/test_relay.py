@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from daemon.aaa.coa_wire import ErrorCause
+from daemon.aaa.coa.wire import ErrorCause
 from daemon.aaa.session import Closed, Session
 from radius.authenticator import Key, message_is_authentic
 from radius.codes import Attr, Code, Vendor

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from daemon.aaa.coa_job import Answered, Intent, Kind, Outcome
-from daemon.aaa.relay_engine import RelayEngine
+from daemon.aaa.coa.job import Answered, Intent, Kind, Outcome
+from daemon.aaa.relay.engine import RelayEngine
 from daemon.aaa.session import Session
 from tests.daemon.relay_stage import Stage
 

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 import pytest
 
 from daemon.aaa import token
-from daemon.aaa.coa_wire import ErrorCause
-from daemon.aaa.relay_find import Finder, Found
+from daemon.aaa.coa.wire import ErrorCause
+from daemon.aaa.relay.find import Finder, Found
 from radius.codes import Attr, Vendor
 from radius.exchange import Request
 from radius.packet import attribute, decode, vendor_attribute

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from daemon.replica import index as module
+from daemon.replica.codec import KINDS
 from daemon.replica.index import Index
 from daemon.replica.records import Secret, SecretKind, Staff, Tenant
 
@@ -27,7 +28,7 @@ def index() -> Index:
 def test_staff_are_found_by_user_name_and_counted(index: Index) -> None:
     index.put(nora())
     assert index.tenants["demo"].staff == {b"nora": nora()}
-    assert list(index.count()) == ["tenant", "plan", "nas", "subscriber", "staff"]
+    assert list(index.count()) == list(KINDS)
     assert index.count()["staff"] == 1
     assert list(index.records()) == [Tenant(id="demo", timezone="Europe/Berlin"), nora()]
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.aaa import staff
 from daemon.aaa.endpoint import Port
-from daemon.aaa.staff import StaffDecision
+from daemon.aaa.staff import access as staff
+from daemon.aaa.staff.access import StaffDecision
 from daemon.replica.records import Secret, SecretKind
 from radius import exchange, mschap
 from radius.codes import Attr, Code, Vendor

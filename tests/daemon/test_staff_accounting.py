@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.aaa import staff_accounting
 from daemon.aaa.endpoint import Port
-from daemon.aaa.staff_accounting import StaffRecord, StaffSession, StaffSessions
+from daemon.aaa.staff import accounting as staff_accounting
+from daemon.aaa.staff.accounting import StaffRecord, StaffSession, StaffSessions
 from daemon.store import staff_rows
 from daemon.store.staff_rows import StaffSearch
 from radius import exchange

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from daemon.aaa import staff_accounting
 from daemon.aaa.endpoint import Port
+from daemon.aaa.staff import accounting as staff_accounting
 from daemon.store.staff_rows import StaffSearch
 from radius.udp import BatchSocket
 from tests.daemon.conftest import Store

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from hypothesis import strategies as st
 
+from daemon.replica.pools import UNIT_LENGTHS, PoolSpec, SelectorSpec, range_space, span_text
 from daemon.replica.records import (
     AccessMode,
     AttributeEdit,
@@ -39,6 +41,9 @@ from daemon.replica.rules import (
     Window,
 )
 from daemon.sync.wire_rules import OF_TENANTS_ONLY, TREATABLE
+from ipam.address import read_span
+from ipam.kinds import Kind, Order, PoolState
+from ipam.model import Match, Pool, Selector
 from radius import vendors
 from radius.grant import Access, Burst, Privilege, Rate, Route
 
@@ -299,4 +304,71 @@ def subscribers(draw: st.DrawFn) -> Subscriber:
     )
 
 
-records: st.SearchStrategy[Record] = st.one_of(tenants, nases, plans, subscribers(), staff)
+def _span(kind: Kind, first: int, size: int) -> str:
+    return span_text(range_space(kind), first, first + size - 1)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> PoolSpec:
+    kind = draw(st.sampled_from([kind for kind in Kind if kind is not Kind.FIXED]))
+    shift = {Kind.PD: 72, Kind.V6_PREFIX: 64}.get(kind, 0)
+    most = 1000 if kind in (Kind.SVLAN, Kind.CVLAN) else 1 << 24
+    starts = draw(st.lists(st.integers(1, most // 8), min_size=1, max_size=4, unique=True))
+    sizes = [draw(st.integers(1, 4)) << shift for _ in starts]
+    texts = [_span(kind, each * 8 << shift, size) for each, size in zip(starts, sizes, strict=True)]
+    cut = draw(st.integers(1, len(texts)))
+    low = draw(st.integers(0, 100))
+    waits = st.integers(0, 2**32 - 1).map(float)
+    spans = st.integers(1, 2**32 - 1).map(float)
+    bare = Pool(
+        tenant=draw(ids),
+        name=draw(ids),
+        vrf=draw(labels | st.just("")),
+        kind=kind,
+        unit_length=64 if kind is Kind.CGN_BLOCK else UNIT_LENGTHS[kind],
+        ranges=(),
+        site=draw(labels | st.just("")),
+        exclusions=tuple(read_span(range_space(kind), each) for each in texts[cut:]),
+        order=draw(st.sampled_from(Order)),
+        sticky=draw(st.booleans()),
+        hold_s=draw(waits),
+        quarantine_s=draw(waits),
+        min_reuse_s=draw(waits),
+        decline_s=draw(waits),
+        lease_s=draw(spans),
+        tentative_s=draw(spans),
+        state=draw(st.sampled_from(PoolState)),
+        low_percent=float(low),
+        critical_percent=low / 2,
+        first_port=draw(st.integers(0, 30_000)),
+        last_port=draw(st.integers(30_063, 65_535)),
+        any_length=draw(st.booleans()),
+    )
+    fallbacks = draw(unique(ids.filter(lambda name: name != bare.name)))
+    return PoolSpec(pool=replace(bare, fallbacks=fallbacks), ranges=tuple(texts[:cut]))
+
+
+LEASED = (Kind.V4, Kind.V6_NA, Kind.V6_PREFIX, Kind.PD, Kind.SVLAN, Kind.CVLAN)
+some_attributes = st.sampled_from(
+    [("NAS-Port-Type", "Ethernet"), ("Called-Station-Id", "x 1"), ("NAS-Port", "7")]
+)
+selectors = st.builds(
+    Selector,
+    name=ids,
+    priority=st.integers(0, 2**31 - 1),
+    match=st.builds(
+        Match,
+        tenant=ids,
+        plan=maybe(ids),
+        nas=maybe(ids),
+        site=maybe(labels),
+        attribute=maybe(some_attributes),
+    ),
+    pools=st.dictionaries(
+        st.sampled_from(LEASED), st.lists(ids, min_size=1, max_size=3, unique=True).map(tuple), min_size=1
+    ).map(lambda given: tuple((kind, given[kind]) for kind in LEASED if kind in given)),
+).map(lambda selector: SelectorSpec(selector=selector))
+
+records: st.SearchStrategy[Record] = st.one_of(
+    tenants, nases, plans, subscribers(), staff, pools(), selectors
+)

@@ -32,6 +32,11 @@ _scalars = (
             "aa:bb:cc:dd:ee:ff",
             "192.0.2.1",
             "2001:db8::/56",
+            "192.0.2.10-192.0.2.99",
+            "100-199",
+            "v4",
+            "pd",
+            "cgn-block",
             "0001-01-01T00:00:00+14:00",
             "9999-12-31T23:59:59-12:00",
             "active",
@@ -59,7 +64,24 @@ _values = st.recursive(
             st.sampled_from(
                 ["kind", "value", "prefix", "cidr", "gateway", "op", "name", "download", "upload", "seconds"]
             )
-            | st.sampled_from(["octets", "time", "then", "hours", "days", "from", "to", "expired", "cisco"])
+            | st.sampled_from(
+                [
+                    "v4",
+                    "pd",
+                    "cgn-block",
+                    "plan",
+                    "attribute",
+                    "octets",
+                    "time",
+                    "then",
+                    "hours",
+                    "days",
+                    "from",
+                    "to",
+                    "expired",
+                    "cisco",
+                ]
+            )
             | st.text(max_size=3),
             inner,
             max_size=4,

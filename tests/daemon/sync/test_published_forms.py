@@ -93,6 +93,9 @@ def test_the_example_of_each_schema_is_valid(checked: Check, kind: str) -> None:
     others: list[dict[str, Any]] = [{"kind": "tenant", "id": "demo"}] if kind != "tenant" else []
     if kind == "subscriber":
         others.append({"kind": "plan", "id": "home-100", "body": {}})
+    if kind == "selector":
+        others.append({"kind": "plan", "id": "home-100", "body": {}})
+        others.append(schema("pool")["examples"][0])
     assert checked(json.dumps([*others, example]), "a.json").problems == ()
 
 

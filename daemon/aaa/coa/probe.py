@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 
-from daemon.aaa.coa_client import Answer, CoaClient, Result, Target
-from daemon.aaa.coa_ladder import nobody
-from daemon.aaa.coa_wire import ErrorCause, cause_slug, request_attributes
+from daemon.aaa.coa.client import Answer, CoaClient, Result, Target
+from daemon.aaa.coa.ladder import nobody
+from daemon.aaa.coa.wire import ErrorCause, cause_slug, request_attributes
 from radius.authenticator import Key
 from radius.codes import Code
 from radius.exchange import Schedule

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
-from daemon.aaa.coa_job import Job, JobState
-from daemon.aaa.coa_pace import Pace, PaceOptions
-from daemon.aaa.coa_queue import Hold, Lane, Queue
-from daemon.aaa.coa_timers import Timer, Timers
+from daemon.aaa.coa.job import Job, JobState
+from daemon.aaa.coa.pace import Pace, PaceOptions
+from daemon.aaa.coa.queue import Hold, Lane, Queue
+from daemon.aaa.coa.timers import Timer, Timers
 from daemon.clock import Clock
 
 _STORM_LOOK_S = 1.0

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import islice
 
-from daemon.aaa.coa_job import Job, JobState, JobView, view
+from daemon.aaa.coa.job import Job, JobState, JobView, view
 
 _RECENT = 1000
 

@@ -20,7 +20,7 @@ from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.nas import Client
 from daemon.aaa.reasons import Drop
 from daemon.aaa.report import Belief, event_time
-from daemon.aaa.staff import find
+from daemon.aaa.staff.access import find
 from daemon.errors import StoreUnavailable
 from daemon.metrics import RequestCounts
 from daemon.store import staff_rows

@@ -11,8 +11,8 @@ from operator import attrgetter
 from typing import Any
 
 from daemon.aaa import grant_codec
-from daemon.aaa.coa_timers import Timer
-from daemon.aaa.coa_wire import cause_slug
+from daemon.aaa.coa.timers import Timer
+from daemon.aaa.coa.wire import cause_slug
 from daemon.aaa.session import Session
 from daemon.store.jobs import JobRow
 from radius.grant import Grant

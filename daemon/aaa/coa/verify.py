@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from daemon.aaa.coa_job import Job, Kind, Outcome
-from daemon.aaa.coa_ladder import Next, Turn
-from daemon.aaa.coa_names import Sessions
-from daemon.aaa.coa_timers import Timer, Timers
-from daemon.aaa.coa_wire import Shown, shown
+from daemon.aaa.coa.job import Job, Kind, Outcome
+from daemon.aaa.coa.ladder import Next, Turn
+from daemon.aaa.coa.names import Sessions
+from daemon.aaa.coa.timers import Timer, Timers
+from daemon.aaa.coa.wire import Shown, shown
 from daemon.clock import Clock
 from radius.errors import RadiusError
 from radius.packet import decode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from daemon.aaa.coa_wire import Identification, identifications
+from daemon.aaa.coa.wire import Identification, identifications
 from daemon.aaa.live import Live
 from daemon.aaa.session import Session
 from radius.errors import Unencodable

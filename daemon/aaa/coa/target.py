@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
-from daemon.aaa.coa_client import Address, Target
+from daemon.aaa.coa.client import Address, Target
 from daemon.replica.records import Nas
 from radius.authenticator import Key
 from radius.codes import Attr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from daemon.aaa.coa_job import Intent, Job, Outcome
+from daemon.aaa.coa.job import Intent, Job, Outcome
 
 _MANY = 1000
 _FIRST_S = 60.0

@@ -16,11 +16,11 @@ from random import Random
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from daemon.aaa.coa_board import Board
-from daemon.aaa.coa_book import JobBook
-from daemon.aaa.coa_client import CoaClient
-from daemon.aaa.coa_hooks import CoaOptions, Hooks, tell
-from daemon.aaa.coa_job import (
+from daemon.aaa.coa.board import Board
+from daemon.aaa.coa.book import JobBook
+from daemon.aaa.coa.client import CoaClient
+from daemon.aaa.coa.hooks import CoaOptions, Hooks, tell
+from daemon.aaa.coa.job import (
     Answered,
     Intent,
     Job,
@@ -32,15 +32,15 @@ from daemon.aaa.coa_job import (
     finished_row,
     from_row,
 )
-from daemon.aaa.coa_ladder import Ladder, Next, Turn
-from daemon.aaa.coa_names import Sessions
-from daemon.aaa.coa_queue import Hold
-from daemon.aaa.coa_repeats import Repeats
-from daemon.aaa.coa_starter import Starter
-from daemon.aaa.coa_target import target_of
-from daemon.aaa.coa_timers import Spawn, Timers
-from daemon.aaa.coa_verify import Verifier
-from daemon.aaa.coa_wire import ErrorCause
+from daemon.aaa.coa.ladder import Ladder, Next, Turn
+from daemon.aaa.coa.names import Sessions
+from daemon.aaa.coa.queue import Hold
+from daemon.aaa.coa.repeats import Repeats
+from daemon.aaa.coa.starter import Starter
+from daemon.aaa.coa.target import target_of
+from daemon.aaa.coa.timers import Spawn, Timers
+from daemon.aaa.coa.verify import Verifier
+from daemon.aaa.coa.wire import ErrorCause
 from daemon.aaa.session import Session
 from daemon.aaa.sessions import place
 from daemon.clock import Clock

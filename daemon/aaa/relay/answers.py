@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from daemon.aaa.authentic import proxy_states
-from daemon.aaa.coa_wire import ErrorCause, cause_slug
+from daemon.aaa.coa.wire import ErrorCause, cause_slug
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.reasons import Drop
-from daemon.aaa.relay_clients import RelayClient, RelayClients, RelayDrop, prove
-from daemon.aaa.relay_find import Finder, Found
+from daemon.aaa.relay.clients import RelayClient, RelayClients, RelayDrop, prove
+from daemon.aaa.relay.find import Finder, Found
 from daemon.aaa.session import CONCLUDED, Session
 from daemon.events import Events
 from daemon.metrics import RequestCounts

@@ -16,8 +16,8 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 from typing import Any
 
-from daemon.aaa.coa_timers import Timers
-from daemon.aaa.coa_wire import cause_of
+from daemon.aaa.coa.timers import Timers
+from daemon.aaa.coa.wire import cause_of
 from daemon.clock import Clock
 from radius.authenticator import Key
 from radius.codes import Attr, Code

@@ -7,8 +7,8 @@ from itertools import islice
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.aaa.coa_job import Job, to_row
-from daemon.aaa.coa_timers import Timers
+from daemon.aaa.coa.job import Job, to_row
+from daemon.aaa.coa.timers import Timers
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.store import jobs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from daemon.aaa.coa_job import Answered, Intent, Kind, Outcome
-from daemon.aaa.coa_wire import ErrorCause
+from daemon.aaa.coa.job import Answered, Intent, Kind, Outcome
+from daemon.aaa.coa.wire import ErrorCause
 from daemon.aaa.session import Session
 
 _REASON = "relay-request"

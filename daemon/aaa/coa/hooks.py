@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from daemon.aaa.coa_client import Address
-from daemon.aaa.coa_job import Job
-from daemon.aaa.coa_ladder import Kick
-from daemon.aaa.coa_pace import PaceOptions
-from daemon.aaa.coa_target import Entry
+from daemon.aaa.coa.client import Address
+from daemon.aaa.coa.job import Job
+from daemon.aaa.coa.ladder import Kick
+from daemon.aaa.coa.pace import PaceOptions
+from daemon.aaa.coa.target import Entry
 from daemon.aaa.session import Session
 from radius.grant import Grant
 

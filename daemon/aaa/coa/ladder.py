@@ -15,11 +15,11 @@ from enum import StrEnum
 from ipaddress import ip_address
 from random import Random
 
-from daemon.aaa.coa_client import Answer, CoaClient, Result, Target
-from daemon.aaa.coa_job import Job, Kind, Outcome, alike
-from daemon.aaa.coa_names import Names, Sessions
-from daemon.aaa.coa_target import Entry, Speech
-from daemon.aaa.coa_wire import (
+from daemon.aaa.coa.client import Answer, CoaClient, Result, Target
+from daemon.aaa.coa.job import Job, Kind, Outcome, alike
+from daemon.aaa.coa.names import Names, Sessions
+from daemon.aaa.coa.target import Entry, Speech
+from daemon.aaa.coa.wire import (
     ErrorCause,
     Shown,
     cause_slug,

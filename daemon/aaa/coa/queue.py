@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 
-from daemon.aaa.coa_job import Intent, Job, JobState, Kind
+from daemon.aaa.coa.job import Intent, Job, JobState, Kind
 
 MOST_HELD_S = 600.0
 """How long after the beginning of a storm changes are held back: a storm that does not end is something else."""

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from daemon.aaa import token
-from daemon.aaa.coa_wire import ErrorCause
+from daemon.aaa.coa.wire import ErrorCause
 from daemon.aaa.session import TRACKED, Session
 from daemon.replica.index import Index
 from daemon.replica.records import Nas

@@ -1,0 +1,1 @@
+"""Logins of staff to devices, and their accounting."""
