@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, inet_ntop
+from socket import AF_INET6, inet_ntop
 from typing import Any, Final, NamedTuple, cast
 
 from ipam.kinds import BITS, Space
 
 _PORT_BITS = 16
-_AF_INET: Final = int(AF_INET)
 _AF_INET6: Final = int(AF_INET6)
 _IPV4: Final = Space.IPV4
 _IPV6: Final = Space.IPV6
@@ -54,12 +53,11 @@ class Malformed(ValueError):
 def text(space: Space, value: int) -> str:
     """Return the canonical text (RFC 5952 for IPv6); of a port block `address:first port`."""
     if space is _IPV4:
-        return inet_ntop(_AF_INET, value.to_bytes(4, "big"))
+        return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
     if space is _IPV6:
         return inet_ntop(_AF_INET6, value.to_bytes(16, "big"))
     if space is Space.PORTS:
-        outside = inet_ntop(_AF_INET, (value >> _PORT_BITS).to_bytes(4, "big"))
-        return f"{outside}:{value & 0xFFFF}"
+        return f"{text(_IPV4, value >> _PORT_BITS)}:{value & 0xFFFF}"
     return str(value)
 
 

@@ -28,6 +28,7 @@ from ipam.cgnat_plan import Row, rows
 _JUNOS_FIRST_PORT = 1024
 _JUNOS_PORTS = 64_512
 _MANY_RULES = 4_000
+_MOST_ROWS = 1 << 17  # inside addresses that are written out one by one
 _MORE_BLOCKS = (
     "there are more blocks than inside addresses: on Junos without the fix of CVE-2023-22409 a certain command "
     "of the command line then restarts the service card"
@@ -124,6 +125,9 @@ def _mikrotik(plan: DeterministicPlan, name: str) -> Snippet | CannotExpress:
         return wrong
     if plan.algorithm is Algorithm.STRIPED:
         return _netmap(plan)
+    wrong = _too_many(plan, Device.MIKROTIK)
+    if wrong is not None:
+        return wrong
     lines = ["/ip firewall nat"]
     for number, (outside, held) in enumerate(_by_outside(plan), start=1):
         chain = f"{name}-{number}"
@@ -168,7 +172,7 @@ def _netmap(plan: DeterministicPlan) -> Snippet | CannotExpress:
 
 
 def _nftables(plan: DeterministicPlan, name: str) -> Snippet | CannotExpress:
-    wrong = _runs_only(plan, Device.NFTABLES)
+    wrong = _runs_only(plan, Device.NFTABLES) or _too_many(plan, Device.NFTABLES)
     if wrong is not None:
         return wrong
     table = list(rows(plan))
@@ -209,6 +213,15 @@ def _runs_only(plan: DeterministicPlan, device: Device) -> CannotExpress | None:
     if any(plan.first_port <= port <= plan.last_port for port in plan.reserved_ports):
         return CannotExpress(device, "it cannot leave single ports out", "begin the range above them")
     return None
+
+
+def _too_many(plan: DeterministicPlan, device: Device) -> CannotExpress | None:
+    count = plan.inside_span.count
+    if count <= _MOST_ROWS:
+        return None
+    return CannotExpress(
+        device, f"{count} inside addresses would be {count} lines", f"make plans of at most {_MOST_ROWS}"
+    )
 
 
 def _by_outside(plan: DeterministicPlan) -> Iterator[tuple[IPv4Address, list[Row]]]:

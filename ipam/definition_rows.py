@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Table, delete, insert, select
@@ -11,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ipam.address import Unit, read_number, text
 from ipam.kinds import Kind, Order, PoolState, Space
 from ipam.model import Match, Pool, Range, Reservation, Selector, Vrf
-from ipam.schema import POOL, PREFIX, RANGE, RESERVATION, SELECTOR, VRF
+from ipam.schema import BLOCK, LEASE, POOL, PREFIX, RANGE, RESERVATION, SELECTOR, VRF
 from ipam.tree import Prefix
 
 _POOL_COLUMNS = ("tenant", "name", "vrf", "kind", "state")
@@ -32,6 +35,24 @@ _AS_THEY_ARE = (
     "any_length",
 )
 
+_USED = ("tentative", "bound", "held", "quarantined", "declined")
+
+
+class DefinedBy(StrEnum):
+    """Whose word a definition is: only that party changes it."""
+
+    OPERATOR = "operator"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A pool as it is stored. `leaving` are the first slots of ranges that go as soon as nothing of them is used."""
+
+    pool: Pool
+    by: DefinedBy = DefinedBy.OPERATOR
+    leaving: frozenset[int] = frozenset()
+
 
 async def _replace(
     connection: AsyncConnection, table: Table, key: dict[str, Any], rest: dict[str, Any]
@@ -49,8 +70,16 @@ async def _delete(connection: AsyncConnection, table: Table, key: dict[str, Any]
 
 
 async def save_pool(connection: AsyncConnection, pool: Pool) -> None:
+    """Insert an operator's pool and its ranges, or replace them."""
+    await save_definition(connection, Definition(pool=pool))
+
+
+async def save_definition(connection: AsyncConnection, definition: Definition) -> None:
     """Insert a pool and its ranges, or replace them."""
+    pool = definition.pool
     detail: dict[str, Any] = {name: getattr(pool, name) for name in _AS_THEY_ARE}
+    detail["by"] = definition.by.value
+    detail["leaving"] = sorted(definition.leaving)
     detail["order"] = pool.order.value
     detail["key"] = pool.key.hex()
     detail["fallbacks"] = pool.fallbacks
@@ -75,25 +104,79 @@ async def save_pool(connection: AsyncConnection, pool: Pool) -> None:
 
 
 async def delete_pool(connection: AsyncConnection, tenant: str, name: str) -> bool:
-    """Delete a pool's definition; its leases and history stay. False where there is none."""
+    """Delete a pool's definition; what is stored of its slots stays (see `forget_slots`). False: there is none."""
     await _delete(connection, RANGE, {"tenant": tenant, "pool": name})
     return await _delete(connection, POOL, {"tenant": tenant, "name": name})
 
 
 async def load_pools(connection: AsyncConnection) -> list[Pool]:
     """Return every pool, sorted by tenant and name."""
+    return [each.pool for each in await load_definitions(connection)]
+
+
+async def load_definitions(connection: AsyncConnection) -> list[Definition]:
+    """Return every pool with whose it is, sorted by tenant and name."""
     ranges: dict[tuple[str, str], list[Range]] = {}
     for row in await connection.execute(select(RANGE).order_by(*RANGE.primary_key.columns)):
-        part = Range(
-            first=int(row.first), slots=row.slots, first_slot=row.first_slot, draining=bool(row.draining)
-        )
-        ranges.setdefault((row.tenant, row.pool), []).append(part)
+        ranges.setdefault((row.tenant, row.pool), []).append(_range(row))
     pools = await connection.execute(select(POOL).order_by(*POOL.primary_key.columns))
-    return [_pool(row, tuple(ranges.get((row.tenant, row.name), ()))) for row in pools]
+    return [_definition(row, tuple(ranges.get((row.tenant, row.name), ()))) for row in pools]
 
 
-def _pool(row: Any, ranges: tuple[Range, ...]) -> Pool:
+async def lock_definition(connection: AsyncConnection, tenant: str, name: str) -> Definition | None:
+    """Return a pool as the store has it; no other node changes it before this transaction ends (PostgreSQL)."""
+    wanted = select(POOL).where(POOL.c.tenant == tenant, POOL.c.name == name).with_for_update()
+    row = (await connection.execute(wanted)).first()
+    if row is None:
+        return None
+    parts = select(RANGE).where(RANGE.c.tenant == tenant, RANGE.c.pool == name).order_by(RANGE.c.first_slot)
+    return _definition(row, tuple(_range(each) for each in await connection.execute(parts)))
+
+
+async def is_used(
+    connection: AsyncConnection, tenant: str, name: str, first_slot: int, last_slot: int
+) -> bool:
+    """Tell whether a slot of some is leased, held, or waits after a lease, on whatever node."""
+    found = (
+        select(LEASE.c.slot)
+        .where(*_slots(tenant, name, first_slot, last_slot), LEASE.c.state.in_(_USED))
+        .limit(1)
+    )
+    return (await connection.execute(found)).first() is not None
+
+
+async def forget_slots(
+    connection: AsyncConnection, tenant: str, name: str, first_slot: int, last_slot: int
+) -> None:
+    """Delete what is stored of slots that a pool has no longer, and the blocks that lie in them.
+
+    Their numbers may be another range's one day. What was in them stays in the history.
+    """
+    await connection.execute(delete(LEASE).where(*_slots(tenant, name, first_slot, last_slot)))
+    inside = BLOCK.c.first_slot.between(first_slot, last_slot)
+    await connection.execute(delete(BLOCK).where(BLOCK.c.tenant == tenant, BLOCK.c.pool == name, inside))
+
+
+def _slots(tenant: str, name: str, first_slot: int, last_slot: int) -> Sequence[Any]:
+    return LEASE.c.tenant == tenant, LEASE.c.pool == name, LEASE.c.slot.between(first_slot, last_slot)
+
+
+def _range(row: Any) -> Range:
+    return Range(
+        first=int(row.first), slots=row.slots, first_slot=row.first_slot, draining=bool(row.draining)
+    )
+
+
+def _definition(row: Any, ranges: tuple[Range, ...]) -> Definition:
     detail = json.loads(row.detail)
+    return Definition(
+        pool=_pool(row, detail, ranges),
+        by=DefinedBy(detail.get("by", DefinedBy.OPERATOR)),
+        leaving=frozenset(detail.get("leaving", ())),
+    )
+
+
+def _pool(row: Any, detail: dict[str, Any], ranges: tuple[Range, ...]) -> Pool:
     return Pool(
         tenant=row.tenant,
         name=row.name,

@@ -23,7 +23,7 @@ from radius.port_ranges import PortRange, Reading, Told
 
 _SLICE = 500  # steps in one transaction: an acknowledgement waits for no more than these
 _LATE_S = 86_400.0  # a record may have been under way that long
-_MOST_ENDED = 100_000
+_MOST_ENDED = 20_000  # remembered, so that late reports of them are known as such
 
 _Key = TypeVar("_Key")
 _Time = tuple[float, float | None, str]  # since, until, ending
@@ -233,7 +233,7 @@ class Ingest:
     def _add(self, report: PortReport, said: PortRange, block: _Block, time: _Time) -> None:
         row = self._row(report, said, block, time)
         self._steps.append(row)
-        life = _Life(row.seq, row.ordinal, row.since, row.since, row.until, Ending(row.ending))
+        life = _life(row)
         if row.until is None:
             self._keep(block, life)
         else:
@@ -284,14 +284,18 @@ class Ingest:
 
     async def restore(self, engine: AsyncEngine, mark: int, at: float) -> int:
         """Read back what was held after the record `mark`; return how many blocks. To be called before replay."""
+        since = at - _LATE_S
         async with engine.connect() as connection:
-            rows = await cgnat_rows.read_open(connection, mark, at - _LATE_S)
-        for row in rows:
-            block = _Block(row.tenant, row.outside, row.first_port, row.last_port, row.transport, row.session)
+            ended = await cgnat_rows.read_ended(connection, mark, since, _MOST_ENDED)
+            held = await cgnat_rows.read_open(connection, mark, since)
+        for row in ended:
+            block = _block_of_row(row)
             if row.ending == UNMATCHED:
                 self._alone[block] = row.since
             else:
-                self._keep(block, _Life(row.seq, row.ordinal, row.since, row.since))
+                self._remember(block, _life(row))
+        for row in held:
+            self._keep(_block_of_row(row), _life(row))
         return len(self._held)
 
     async def flush(self, writer: Writer) -> None:
@@ -325,3 +329,11 @@ def _block_of(report: PortReport, said: PortRange) -> _Block:
     return _Block(
         report.tenant, str(said.outside), said.first_port, said.last_port, said.transport, report.session
     )
+
+
+def _block_of_row(row: BlockRow) -> _Block:
+    return _Block(row.tenant, row.outside, row.first_port, row.last_port, row.transport, row.session)
+
+
+def _life(row: BlockRow) -> _Life:
+    return _Life(row.seq, row.ordinal, row.since, row.since, row.until, Ending(row.ending))

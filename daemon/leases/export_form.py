@@ -89,11 +89,11 @@ def event_json(event: HistoryEvent) -> dict[str, object]:
 
 def event_from_json(given: Mapping[str, Any]) -> HistoryEvent:
     """Return the event in a document. Raises KeyError, TypeError or ValueError for what is none."""
-    fields = {name: float(given[name]) if name in _FLOATS else given[name] for name in Change._fields}
+    fields = (float(given[name]) if name in _FLOATS else given[name] for name in Change._fields)
     return HistoryEvent(
         str(given["book"]),
         int(given["seq"]),
-        Change(**fields),
+        Change._make(fields),
         bytes.fromhex(given["prev_hash"]),
         bytes.fromhex(given["hash"]),
     )

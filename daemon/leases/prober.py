@@ -15,6 +15,7 @@ from ipam.kinds import BITS, Space
 
 _PEOPLE_PER_S = 5.0  # what people ask does not wait behind what the daemon asks, and has its own rate
 _PEOPLE_WAITING = 50
+_ROUNDING_S = 1e-6
 _MANY_S = 3600.0
 _MOST_MACS = 4096
 
@@ -92,7 +93,7 @@ class Turns:
         """Return in how many seconds the turn is that is taken now."""
         at = max(self._next, now - self._burst_s)
         self._next = at + 1 / self._per_s
-        return max(at - now, 0.0)
+        return at - now if at - now > _ROUNDING_S else 0.0
 
     def ahead(self, now: float) -> float:
         """Return in how many seconds the next turn would be."""

@@ -89,15 +89,9 @@ class WhoHad:
         holders: list[Holder] = []
         asked = behind.vias[: question.limit]
         for via in asked:
-            inner = _inner(question, via)
-            found = await self._direct(edge, leases, inner)
-            if found.holders:
-                proof = who_had_nat.evidence(via)
-                holders += [
-                    replace(each, via=via, evidence=(proof, *each.evidence)) for each in found.holders
-                ]
-            else:
-                holders.append(who_had_nat.nobody_inside(via))
+            found = await self._direct(edge, leases, _inner(question, via)) if via.inside else Found()
+            holders += who_had_nat.of_via(via, found.holders)
+        holders = await who_had_sessions.complete(edge, holders)
         return holders, len(holders) + len(behind.vias) - len(asked)
 
     async def _gaps(
@@ -109,15 +103,16 @@ class WhoHad:
         kept_from: float | None,
     ) -> tuple[Gap, ...]:
         """Return the times of which nothing was written down and that could have changed the answer."""
-        doubt = question.since - _DAY_S if not found.holders else question.since
-        if found.doubt_since is not None:
-            doubt = min(doubt, found.doubt_since)
-        elif found.holders:
-            doubt = question.until  # a later event says that it was the same all the time
-        gaps = list(await self._coverage.gaps(self._edge, doubt, question.until))
-        for node, at in await history_rows.boots(leases, doubt, question.until):
-            if node != self._node:
-                gaps.append(Gap(at, at, f"edge {node} started; since when it had been down, it knows itself"))
+        gaps: list[Gap] = []
+        if not found.holders or found.doubt_since is not None:
+            # Where a later event says that it was the same all the time, nothing can have gone unseen.
+            doubt = question.since if found.holders else question.since - _DAY_S
+            doubt = doubt if found.doubt_since is None else min(doubt, found.doubt_since)
+            gaps += await self._coverage.gaps(self._edge, doubt, question.until)
+            for node, at in await history_rows.boots(leases, doubt, question.until):
+                if node != self._node:
+                    why = f"edge {node} started; how long it had been down, it knows itself"
+                    gaps.append(Gap(at, at, why))
         first_run = await self._coverage.first_start(self._edge)
         begins = [each for each in (kept_from, first_run) if each is not None]
         if not begins or min(begins) > question.since:

@@ -75,7 +75,8 @@ class Evidence:
 class Via:
     """A translation: the inside address that had these ports of an outside address.
 
-    Every `step`-th port. `plan` and `version` are of a deterministic plan, `reporter` is who told of a block.
+    Every `step`-th port. `plan` and `version` are of a deterministic plan, `reporter` is who told of a block, and
+    `session` and `subscriber` whom the report names. `transport` is the kind of ports (RFC 8045), 0 for all.
     """
 
     outside: str
@@ -87,6 +88,9 @@ class Via:
     plan: str = ""
     version: int = 0
     reporter: str = ""
+    session: str = ""
+    subscriber: str = ""
+    transport: int = 0
     since: float | None = None
     until: float | None = None
 

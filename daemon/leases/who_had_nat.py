@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.leases.who_had_model import Claim, Evidence, Holder, Question, Source, Via
+from daemon.store import cgnat_rows
 from ipam.cgnat import OutOfPlan
 from ipam.cgnat_blocks import BlockAnswer, BlockIndex, BlockLease, Gap, NotHeld
 from ipam.cgnat_versions import PlanAnswer, Plans
@@ -86,9 +87,12 @@ def _of_block(tenant: str, lease: BlockLease) -> Via:
         lease.first_port,
         lease.last_port,
         1,
-        str(lease.inside),
+        "" if lease.inside is None else str(lease.inside),
         tenant,
         reporter=lease.source,
+        session="" if lease.session == "0" else lease.session,
+        subscriber=lease.subscriber,
+        transport=lease.transport,
         since=lease.since,
         until=lease.until,
     )
@@ -123,23 +127,67 @@ def _why_none(answer: BlockAnswer) -> list[str]:
 def evidence(via: Via) -> Evidence:
     """Return what a translation stands on."""
     ports = f"{via.first_port}-{via.last_port}" + (f" step {via.step}" if via.step != 1 else "")
-    told = f"ports {ports} of {via.outside} were of {via.inside}"
+    of = via.inside or f"session {via.session}"
+    told = f"ports {ports} of {via.outside} were of {of}"
     if via.plan:
         return Evidence(source=Source.PLAN, what=f"plan {via.plan} version {via.version}: {told}")
     return Evidence(source=Source.BLOCK, what=f"{via.reporter or 'unknown'} reported: {told}", at=via.since)
 
 
-def nobody_inside(via: Via) -> Holder:
-    """Return what is told where it is not known who had the inside address."""
+def of_via(via: Via, holders: Iterable[Holder]) -> list[Holder]:
+    """Return who had the ports: those who had the inside address, or whom the report itself names."""
+    proof = evidence(via)
+    having = [replace(each, via=via, evidence=(proof, *each.evidence)) for each in holders]
+    if not via.session:
+        return having or [_named(via, proof)]
+    same = [each for each in having if each.session == via.session]
+    return same or [_named(via, proof), *(each.noted(_RIVAL) for each in having)]
+
+
+_RIVAL = "the records have the inside address with this one, the report of the ports names another session"
+
+
+def _named(via: Via, proof: Evidence) -> Holder:
+    """Return what is told by the translation alone."""
+    known = bool(via.session or via.subscriber)
     return Holder(
-        claim=Claim.PERHAPS,
+        claim=Claim.HAD if known else Claim.PERHAPS,
         tenant=via.tenant,
         vrf="",
-        unit=via.inside,
-        kind="cgnat-inside",
+        unit=via.inside or via.outside,
+        kind="cgnat-inside" if via.inside else "cgnat-ports",
+        subscriber=via.subscriber,
+        session=via.session,
+        nas=via.reporter,
         from_at=via.since,
         until_at=via.until,
         via=via,
-        evidence=(evidence(via),),
-        notes=("the inside address is known, who had it is not",),
+        evidence=(proof,),
+        notes=() if known else ("the inside address is known, who had it is not",),
     )
+
+
+class KeptTranslations:
+    """The plans and reports that the edge's store keeps. `load_plans` returns all plans by tenant."""
+
+    def __init__(self, load_plans: Callable[[AsyncConnection], Awaitable[Mapping[str, Plans]]]) -> None:
+        self._load_plans = load_plans
+
+    async def plans(self, connection: AsyncConnection) -> Mapping[str, Plans]:
+        """Return all versions of all deterministic plans, by tenant."""
+        return await self._load_plans(connection)
+
+    async def blocks(
+        self, connection: AsyncConnection, outside: IPv4Address, since: float, until: float
+    ) -> Mapping[str, BlockIndex]:
+        """Return the reported blocks of an outside address of that time, and a few before it."""
+        held = await cgnat_rows.find_block_leases(connection, None, outside, since, until)
+        if not held:
+            held = await cgnat_rows.find_earlier_leases(connection, outside, since, _EARLIER)
+        grouped: dict[str, list[BlockLease]] = {}
+        for tenant, lease in held:
+            grouped.setdefault(tenant, []).append(lease)
+        return {tenant: BlockIndex(0.0, leases) for tenant, leases in grouped.items()}
+
+
+_EARLIER = 20

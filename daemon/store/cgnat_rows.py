@@ -38,6 +38,7 @@ from daemon.store.schema import METADATA
 from ipam.cgnat_blocks import BlockLease, Ending
 
 UNMATCHED = "unmatched"  # a block was given back that nobody is known to have had: `since` is `until`
+_NEW = "new"  # never seen outside of the transaction that inserts it
 _PAGE = 500
 _SEQ = BigInteger().with_variant(Integer, "sqlite")
 
@@ -181,10 +182,7 @@ async def save_blocks(connection: AsyncConnection, steps: Iterable[Step]) -> Non
     for kind, each in groupby(steps, type):
         run: list[Any] = list(each)
         if kind is BlockRow:
-            await connection.execute(_INSERT, [row._asdict() for row in run])
-            await connection.execute(
-                _SUPERSEDE, [_number(row) for row in run if row.until is None] or [_NONE]
-            )
+            await _insert(connection, run)
         elif kind is BlockEnd:
             ends = [{"end_at": end.at, "end_as": end.ending, "end_seq": end.ended_seq} for end in run]
             await connection.execute(_END, [_number(row) | end for row, end in zip(run, ends, strict=True)])
@@ -192,6 +190,16 @@ async def save_blocks(connection: AsyncConnection, steps: Iterable[Step]) -> Non
             await connection.execute(_BEGAN, [_number(row) | {"begun_at": row.since} for row in run])
         else:
             await connection.execute(_GO_ON, [_number(row) for row in run])
+
+
+async def _insert(connection: AsyncConnection, rows: list[BlockRow]) -> None:
+    """Insert rows that are not there; end those that are new, and late, where another holder's began after them."""
+    fresh = [row._replace(ending=_NEW) if row.until is None else row for row in rows]
+    await connection.execute(_INSERT, [row._asdict() for row in fresh])
+    numbers = [_number(row) for row in fresh if row.until is None]
+    if numbers:
+        await connection.execute(_SUPERSEDE, numbers)
+        await connection.execute(_OPEN, numbers)
 
 
 async def find_block_leases(
@@ -227,18 +235,25 @@ async def find_inside_leases(
 
 
 async def read_open(connection: AsyncConnection, through_seq: int, ended_after: float) -> list[BlockRow]:
-    """Return the blocks as they were after the record `through_seq`: those held, and ends without a beginning.
+    """Return the blocks that were held after the record `through_seq`: what later ones have done is undone.
 
-    What later records have done is undone in what is returned. Only ends after `ended_after` are looked at.
+    Only ends after `ended_after`, epoch seconds, can be undone.
     """
-    undone = and_(BLOCK.c.until > ended_after, BLOCK.c.ended_seq > through_seq)
-    alone = and_(BLOCK.c.until > ended_after, BLOCK.c.ending == UNMATCHED)
-    query = select(BLOCK).where(or_(BLOCK.c.until.is_(None), undone, alone), BLOCK.c.seq <= through_seq)
+    undone = and_(
+        BLOCK.c.until > ended_after, BLOCK.c.ended_seq > through_seq, BLOCK.c.ended_seq > BLOCK.c.seq
+    )
+    query = select(BLOCK).where(or_(BLOCK.c.until.is_(None), undone), BLOCK.c.seq <= through_seq)
     rows = [BlockRow(*row) for row in await connection.execute(query.order_by(BLOCK.c.seq, BLOCK.c.ordinal))]
-    return [
-        row if row.ending == UNMATCHED else row._replace(until=None, ending=Ending.OPEN, ended_seq=None)
-        for row in rows
-    ]
+    return [row._replace(until=None, ending=Ending.OPEN, ended_seq=None) for row in rows]
+
+
+async def read_ended(
+    connection: AsyncConnection, through_seq: int, ended_after: float, most: int
+) -> list[BlockRow]:
+    """Return the `most` latest blocks that were over after the record `through_seq`, the latest last."""
+    query = select(BLOCK).where(BLOCK.c.until > ended_after, BLOCK.c.ended_seq <= through_seq)
+    found = await connection.execute(query.order_by(BLOCK.c.until.desc()).limit(most))
+    return [BlockRow(*row) for row in found][::-1]
 
 
 async def prune(connection: AsyncConnection, before: float) -> int:
@@ -311,15 +326,15 @@ def _supersede() -> Any:
     )
     return (
         update(BLOCK)
-        .where(_THIS, BLOCK.c.until.is_(None), next_since.is_not(None))
+        .where(_THIS, BLOCK.c.ending == _NEW, next_since.is_not(None))
         .values(until=next_since, ending=Ending.SUPERSEDED.value)
     )
 
 
 _THIS = and_(BLOCK.c.seq == bindparam("of_seq"), BLOCK.c.ordinal == bindparam("of_ordinal"))
-_NONE: dict[str, object] = {"of_seq": -1, "of_ordinal": 0}
 _INSERT = insert_or_ignore(BLOCK).on_conflict_do_nothing()
 _SUPERSEDE = _supersede()
+_OPEN = update(BLOCK).where(_THIS, BLOCK.c.ending == _NEW).values(ending=Ending.OPEN.value)
 _END = (
     update(BLOCK)
     .where(

@@ -1,4 +1,4 @@
-"""What records say about other objects: plans, pools, NASes that are not there, a walled garden that nobody has built."""
+"""What records say about others: plans, pools and NASes that are not there, a walled garden that nobody has built."""
 
 from __future__ import annotations
 

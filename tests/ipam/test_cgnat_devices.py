@@ -162,3 +162,14 @@ def test_nftables_maps_each_subscriber_to_its_ports() -> None:
     assert text.count("- ") == 0
     assert len(re.findall(r"^\s+100\.64\.0\.\d+ : 203\.0\.113\.\d+ \. \d+-\d+,$", text, re.MULTILINE)) == 16
     assert IPv4Address("203.0.113.1") == plan().outside_span.address(1)
+
+
+@pytest.mark.parametrize("device", [Device.MIKROTIK, Device.NFTABLES])
+def test_a_plan_that_would_fill_the_device_is_refused(device: Device) -> None:
+    wanted = plan(
+        inside=(IPv4Network("100.64.0.0/14"),),
+        outside=(IPv4Network("203.0.112.0/20"),),
+        sharing=64,
+        block_size=1_008,
+    )
+    assert "262144 lines" in refused(wanted, device).why
