@@ -23,17 +23,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from ipaddress import IPv4Network, IPv6Address
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
 import report
 from machine import BenchError
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -52,6 +51,7 @@ from ipam.cgnat import Algorithm, DeterministicPlan
 from ipam.cgnat_versions import Plans
 from ipam.history import Chain, Change
 
+HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
 OUT = HERE / "out"
 MARKERS = "<!-- history: start -->", "<!-- history: end -->"
@@ -106,6 +106,23 @@ class Result:
     tables_mib: Mapping[str, float]
     lines: tuple[Line, ...]
     wrong: int
+
+
+@cache
+def _line(subscriber: int) -> tuple[str, str, str, str]:
+    """Return id, NAS, circuit and MAC of a subscriber."""
+    circuit = f"olt{subscriber % 97} 1/{subscriber % 16}/{subscriber % 128}"
+    return f"S{subscriber:06}", f"bng-{subscriber % 40}", circuit, f"02:00:00:{subscriber:06x}"
+
+
+@cache
+def _v4_text(address: int) -> str:
+    return str(INSIDE.network_address + address)
+
+
+@cache
+def _pd_text(prefix: int) -> str:
+    return str(IPv6Address(DELEGATED + (prefix << 72)))
 
 
 class Year:
@@ -178,49 +195,20 @@ class Year:
     def _changes(
         number: int, subscriber: int, address: int, at: float, cause: str, old: str, new: str, session: str
     ) -> Iterator[Change]:
-        name, nas = f"S{subscriber:06}", f"bng-{subscriber % 40}"
-        circuit, mac = (
-            f"olt{subscriber % 97} 1/{subscriber % 16}/{subscriber % 128}",
-            f"02:00:00:{subscriber:06x}",
-        )
-        v4 = str(INSIDE.network_address + address)
-        pd = str(IPv6Address(DELEGATED + (subscriber << 72)))
-        for pool, kind, text, length, slot in (
-            ("home", "v4", v4, 32, address),
-            ("pd", "pd", pd, 56, subscriber),
-        ):
-            yield Change(
-                at,
-                1,
-                "synchronised",
-                "isp",
-                "",
-                pool,
-                kind,
-                text,
-                length,
-                number * 2 + (kind == "pd"),
-                f"sub:{name}",
-                name,
-                session,
-                nas,
-                circuit,
-                mac,
-                old,
-                new,
-                cause,
-                "",
-                slot,
-                0,
-            )
+        name, nas, circuit, mac = _line(subscriber)
+        state = (old, new, cause, "")
+        who = (f"sub:{name}", name, session, nas, circuit, mac)
+        head = (at, 1, "synchronised", "isp", "")
+        yield Change(*head, "home", "v4", _v4_text(address), 32, number * 2, *who, *state, address, 0)
+        yield Change(*head, "pd", "pd", _pd_text(subscriber), 56, number * 2 + 1, *who, *state, subscriber, 0)
 
     def addresses(self) -> Iterator[Row]:
         """Yield what the sessions reported."""
         for each in self.kept:
             name = f"S{each.subscriber:06}"
             units = (
-                ("framed-ip-address", str(INSIDE.network_address + each.address), 32),
-                ("delegated-ipv6-prefix", str(IPv6Address(DELEGATED + (each.prefix << 72))), 56),
+                ("framed-ip-address", _v4_text(each.address), 32),
+                ("delegated-ipv6-prefix", _pd_text(each.prefix), 56),
             )
             for kind, address, length in units:
                 yield AddressRow(
@@ -272,6 +260,8 @@ def write_year(path: Path, year: Year) -> int:
     connection.executemany(reports, year.addresses())
     run = str(insert(COVERAGE).compile(dialect=dialect(paramstyle="qmark")))
     connection.execute(run, (1, "edge", AT - 60, AT + YEAR_S))
+    boot = str(insert(ipam_schema.BOOT).compile(dialect=dialect(paramstyle="qmark")))
+    connection.execute(boot, (1, "edge", AT - 60))
     connection.execute("COMMIT")
     connection.close()
     return chain.seq
@@ -323,13 +313,16 @@ class Asker:
         """Let go of everything of the file that is in memory, ours and the kernel's."""
         assert self.engine is not None
         await self.engine.dispose()
+        self.open()
+        async with self.engine.connect() as one, self.engine.connect() as other:  # as a daemon has them open
+            await one.execute(select(1))
+            await other.execute(select(1))
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
-        self.open()
 
     async def ask(self, target: str, at: float, right: Callable[[Answer], bool]) -> float:
         """Return how many milliseconds an answer took."""

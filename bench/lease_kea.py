@@ -212,17 +212,18 @@ def _read(printed: str, offered: int, cpu: float, memory: float) -> Exchanges:
         [(float(sent), float(received)) for sent, received in re.findall(r": ([\d.]+) / ([\d.]+)", half)]
         for half in text.split("***Timestamps for packets: ")[1:3]
     ]
-    if len(halves) != 2 or not all(halves):
+    if len(halves) != 2:
         raise BenchError(f"perfdhcp says nothing of exchanges:\n{printed[:2000]}")
-    done = counts["received packets"][1]
-    wall_s = max(received for _, received in halves[1]) - min(sent for sent, _ in halves[0])
-    delays = [sorted(received - sent for sent, received in half) for half in halves]
+    done = counts["received packets"][1] if all(halves) else 0
+    begun = min((sent for sent, _ in halves[0]), default=0.0)
+    ended = max((received for _, received in halves[1]), default=1.0)
+    delays = [sorted(received - sent for sent, received in half) or [0.0] for half in halves]
     return Exchanges(
         offered=offered,
         begun=counts["sent packets"][0],
         done=done,
         wrong=sum(counts["rejected leases"]) + sum(counts["non unique addresses"]),
-        rate=done / wall_s,
+        rate=done / max(ended - begun, 0.001),
         cpu_us=cpu * 1e6 / max(1, done),
         p50_ms=sum(1000 * each[len(each) // 2] for each in delays),
         p99_ms=sum(1000 * each[int(len(each) * 0.99)] for each in delays),

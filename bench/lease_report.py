@@ -45,6 +45,11 @@ class Run:
     lost: int
     wrong: int
 
+    @property
+    def told(self) -> int:
+        """How many clients were told an address."""
+        return self.asked - self.lost - self.wrong
+
 
 class Stored(NamedTuple):
     """What a server's own store has after its runs: so many clients were told an address, so many are stored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import edge
@@ -25,6 +25,7 @@ OUT = Path(__file__).resolve().parent / "out"
 WINDOWS = (64, 256)
 FREE_IN = 1_000  # one address in so many is free in a pool that is nearly full
 KEA_FIRST_S = 1_000  # exchanges a second that Kea is offered first
+KEA_POOL = 1_000_000  # more than all runs of a round lease
 KEA_FULL_S = 50  # and when its pool is nearly full
 
 
@@ -80,26 +81,27 @@ class Ours:
         """New leases, and the same again, in a daemon that has none yet."""
         size, told = self.place.size, 0
         with self.leasing.running(self.place.cores[0]) as live:
-            told += _warm_up(self.place, live, Logins(block=2, requests=size.logins // 5, window=64))
+            warm = self._logins(len(WINDOWS), size.logins // 5, WINDOWS[0])
+            told += _measure(self.place, live, warm, NEW).told
             for block, window in enumerate(WINDOWS):
-                logins = Logins(block=block, requests=size.logins, window=window)
-                runs = [self._measure(live, logins, work) for work in (NEW, AGAIN)]
-                told += runs[0].asked - runs[0].lost
+                logins = self._logins(block, size.logins, window)
+                runs = [_measure(self.place, live, logins, work) for work in (NEW, AGAIN)]
+                told += runs[0].told
                 yield from runs
         self.stored.append(Stored(EDGE, told, *self.leasing.stored()))
 
     def full(self) -> Iterable[Run]:
         """Fill a pool until one address in a thousand is free."""
-        logins = Logins(block=1, requests=self.place.size.logins, window=WINDOWS[-1])
+        logins = self._logins(0, self.place.size.logins, WINDOWS[-1])
         slots = logins.requests + logins.requests // FREE_IN
         narrow = lease_edge.narrowed(self.leasing, self.place.cores[0], slots)
         with narrow.running(self.place.cores[0]) as live:
-            run = self._measure(live, logins, FULL)
+            run = _measure(self.place, live, logins, FULL)
         yield run
-        self.stored.append(Stored(EDGE, run.asked - run.lost, *narrow.stored()))
+        self.stored.append(Stored(EDGE, run.told, *narrow.stored()))
 
-    def _measure(self, live: Live, logins: Logins, work: str) -> Run:
-        return _measure(self.place, live, replace(logins, digits=self.place.size.digits), work)
+    def _logins(self, block: int, requests: int, window: int) -> Logins:
+        return Logins(block=block, requests=requests, window=window, digits=self.place.size.digits)
 
 
 class Sqlippool:
@@ -131,7 +133,7 @@ class Sqlippool:
         way, threads = candidate
         with lease_peers.sqlippool(OUT, self.place.cores[0], threads, way, database) as live:
             short = self.place.size.peer_logins // 4
-            self.told += _warm_up(self.place, live, self._logins(short, WINDOWS[0]))
+            self._measure(live, self._logins(short, WINDOWS[0]), NEW)  # to warm up
             database.ask("ANALYZE radippool")
             runs = [self._measure(live, self._logins(short, window), NEW) for window in WINDOWS]
         say(f"{self.name}, {way}, {threads} threads: {', '.join(f'{run.rate:,.0f}/s' for run in runs)}")
@@ -145,7 +147,7 @@ class Sqlippool:
             peers.postgres(self.place.scratch, core) as database,
             lease_peers.sqlippool(OUT, core, threads, way, database) as live,
         ):
-            self.told += _warm_up(self.place, live, self._logins(size.peer_logins // 4, WINDOWS[0]))
+            self._measure(live, self._logins(size.peer_logins // 4, WINDOWS[0]), NEW)  # to warm up
             database.ask("ANALYZE radippool")
             for window in WINDOWS:
                 logins = self._logins(size.peer_logins, window)
@@ -161,10 +163,10 @@ class Sqlippool:
             warm = size.peer_logins // 4
             lease_peers.fill(database, size.leases, size.peer_logins + warm + size.leases // FREE_IN)
             with lease_peers.sqlippool(OUT, core, threads, way, database) as live:
-                told = _warm_up(self.place, live, self._logins(warm, WINDOWS[0]))
+                told = _measure(self.place, live, self._logins(warm, WINDOWS[0]), NEW).told
                 run = _measure(self.place, live, self._logins(size.peer_logins, WINDOWS[-1]), FULL)
             yield run
-            told += run.asked - run.lost
+            told += run.told
             self.stored.append(Stored(self.name, told, *lease_peers.leased(database)))
 
     def _logins(self, requests: int, window: int) -> Logins:
@@ -173,7 +175,7 @@ class Sqlippool:
 
     def _measure(self, live: Live, logins: Logins, work: str) -> Run:
         run = _measure(self.place, live, logins, work)
-        self.told += run.asked - run.lost
+        self.told += run.told
         return run
 
 
@@ -195,11 +197,11 @@ class Kea:
         done: list[int] = []
 
         def new(rate: int) -> Exchanges:
-            seen = server.offer(rate, size.seconds, size.leases, len(done))
+            seen = server.offer(rate, size.seconds, KEA_POOL, len(done))
             done.append(seen.done)
             return seen
 
-        with lease_kea.serving(OUT, place.scratch, place.cores, size.leases) as server:
+        with lease_kea.serving(OUT, place.scratch, place.cores, KEA_POOL) as server:
             yield self._highest(NEW, new)
             known = done[0]
             yield self._highest(AGAIN, lambda rate: server.offer(rate, size.seconds, known, 0, known=True))
@@ -269,12 +271,6 @@ def _exchanges(seen: Exchanges, work: str) -> Run:
         lost=seen.dropped,
         wrong=seen.wrong,
     )
-
-
-def _warm_up(place: Place, live: Live, logins: Logins) -> int:
-    """Let users log in whose run is not kept; return how many have an address now."""
-    run = _measure(place, live, logins, NEW)
-    return run.asked - run.lost
 
 
 def _measure(place: Place, live: Live, logins: Logins, work: str) -> Run:

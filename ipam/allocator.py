@@ -330,11 +330,8 @@ class Allocator(Cells):
             return self._wait(cell, QUARANTINED, QUARANTINED_HEAD, now + self.reuse_s)
         return self._rest(cell)
 
-    def restore(self, slot: int, owner: str | None, state: int, marks: int, now: float) -> int:
-        """Put a slot into the state in which it was stored; every wait begins anew. NONE: not this node's slot."""
-        cell = self.carve(slot)
-        if cell == NONE:
-            return NONE
+    def put_back(self, cell: int, owner: str | None, state: int, marks: int, now: float) -> None:
+        """Put a cell into the state in which its slot was stored; every wait begins anew."""
         self._unlink(cell)
         self.marks[cell] = marks
         if owner is not None and state <= QUARANTINED:
@@ -343,17 +340,12 @@ class Allocator(Cells):
             self._reserved[owner] = cell
             self.reserved_for[cell] = owner
         if state == DECLINED or (state == QUARANTINED and marks & SHUN):
-            return self._wait_as(cell, state, SHUNNED_HEAD, now + self.shun_s)
-        if state == HELD:
-            return self._wait_as(cell, HELD, HELD_HEAD, now + self.hold_s)
-        if state == QUARANTINED:
-            return self._wait_as(cell, QUARANTINED, QUARANTINED_HEAD, now + self.reuse_s)
-        if state == FREE:
+            self._wait(cell, state, SHUNNED_HEAD, now + self.shun_s)
+        elif state == HELD:
+            self._wait(cell, HELD, HELD_HEAD, now + self.hold_s)
+        elif state == QUARANTINED:
+            self._wait(cell, QUARANTINED, QUARANTINED_HEAD, now + self.reuse_s)
+        elif state == FREE:
             self._rest(cell)
         else:
             self._move(cell, state)
-        return cell
-
-    def _wait_as(self, cell: int, state: int, head: int, due: float) -> int:
-        self._wait(cell, state, head, due)
-        return cell

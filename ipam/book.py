@@ -10,7 +10,7 @@ answer leaves is in `ipam.ledger`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ipam.address import Unit
 from ipam.choose import Pick, choose, foresee, ripen_one
@@ -328,19 +328,18 @@ class Book:
         self,
         number: int,
         key: tuple[str, str],
-        members: Iterable[tuple[Shelf, int, Tenure]],
+        members: list[tuple[Shelf, int, Tenure]],
         session: str,
         now: float,
     ) -> Live:
         """Take up a bundle that has its slots already; it has its whole time from now on."""
-        owned = list(members)
-        live = Live(number, key, max(shelf.pool.lease_s for shelf, _, _ in owned))
-        live.members = owned
+        live = Live(number, key, _longest([shelf.pool.lease_s for shelf, _, _ in members]))
+        live.members = members
         live.session = session
-        for _, _, tenure in owned:
+        for _, _, tenure in members:
             tenure.claims += 1
-        times = (shelf.pool.lease_s if session else shelf.pool.tentative_s for shelf, _, _ in owned)
-        live.due = now + max(times)
+        tentative = [shelf.pool.tentative_s for shelf, _, _ in members]
+        live.due = now + (live.lease_s if session else _longest(tentative))
         self._enter(live)
         self._wheel.put(live, live.due)
         return live

@@ -73,6 +73,7 @@ class HistoryEvent(NamedTuple):
 
 
 # Half the time of calling the class, and there is one of each for every change of a lease.
+new_party: Final = cast("Callable[[type[Party], tuple[str, ...]], Party]", tuple.__new__)
 new_change: Final = cast("Callable[[type[Change], tuple[Any, ...]], Change]", tuple.__new__)
 _new_event: Final = cast("Callable[[type[HistoryEvent], tuple[Any, ...]], HistoryEvent]", tuple.__new__)
 

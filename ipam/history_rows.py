@@ -5,10 +5,10 @@ The order of events is that of `seq` within each book; times only find the place
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ipam.history import GENESIS, Chain, Change, HistoryEvent
@@ -16,6 +16,7 @@ from ipam.kinds import LeaseState
 from ipam.ledger import LeaseRow
 from ipam.schema import ANCHOR, BOOT, EVENT, LEASE
 
+_MOST_TRACKS = 40  # in one statement
 _LIVE = (LeaseState.TENTATIVE.value, LeaseState.BOUND.value)
 _COLUMNS = (EVENT.c.book, EVENT.c.seq, EVENT.c.hash, *(EVENT.c[name] for name in Change._fields))
 
@@ -38,60 +39,90 @@ class Around(NamedTuple):
     whole: bool
 
 
+class Ports(NamedTuple):
+    """An outside IPv4 address whose port blocks are looked for as well: those that hold `port`, all for None."""
+
+    outside: str
+    port: int | None
+
+
 async def find_tracks(
     connection: AsyncConnection,
     units: Mapping[str, Collection[int]],
     tenant: str | None,
     vrf: str | None,
+    ports: Ports | None = None,
 ) -> list[Track]:
     """Return every track of units that are asked for: lengths by canonical text of the first address."""
-    statement = _tracks(EVENT.c.address.in_(list(units)), tenant, vrf)
-    return [Track(*row) for row in await connection.execute(statement) if row.length in units[row.address]]
-
-
-async def find_port_tracks(
-    connection: AsyncConnection, outside: str, port: int | None, tenant: str | None, vrf: str | None
-) -> list[Track]:
-    """Return the tracks of port blocks of an outside address that hold `port`; all of them for None."""
-    if connection.dialect.name == "sqlite":  # compares octets, so that the index serves a range
-        which = and_(EVENT.c.address >= f"{outside}:", EVENT.c.address < f"{outside};")
-    else:
-        which = EVENT.c.address.like(f"{outside}:%")
-    found = [Track(*row) for row in await connection.execute(_tracks(which, tenant, vrf))]
-    return [each for each in found if port is None or 0 <= port - _first_port(each) < each.length]
-
-
-def _first_port(track: Track) -> int:
-    return int(track.address.rpartition(":")[2])
-
-
-def _tracks(which: ColumnElement[bool], tenant: str | None, vrf: str | None) -> Any:
+    which: ColumnElement[bool] = EVENT.c.address.in_(list(units))
+    if ports is not None:
+        which = or_(which, _blocks_of(connection, ports.outside))
     columns = (EVENT.c.address, EVENT.c.length, EVENT.c.tenant, EVENT.c.vrf, EVENT.c.book)
     statement = select(*columns).where(which)
     if tenant is not None:
         statement = statement.where(EVENT.c.tenant == tenant)
     if vrf is not None:
         statement = statement.where(EVENT.c.vrf == vrf)
-    return statement.distinct().order_by(*columns)
+    found = [Track(*row) for row in await connection.execute(statement.distinct().order_by(*columns))]
+    return [each for each in found if each.length in units.get(each.address, ()) or _has_port(each, ports)]
+
+
+def _blocks_of(connection: AsyncConnection, outside: str) -> ColumnElement[bool]:
+    if connection.dialect.name == "sqlite":  # compares octets, so that the index serves a range
+        return and_(EVENT.c.address >= f"{outside}:", EVENT.c.address < f"{outside};")
+    return EVENT.c.address.like(f"{outside}:%")
+
+
+def _has_port(track: Track, ports: Ports | None) -> bool:
+    if ports is None or not track.address.startswith(f"{ports.outside}:"):
+        return False
+    first = int(track.address.rpartition(":")[2])
+    return ports.port is None or 0 <= ports.port - first < track.length
 
 
 async def around(
-    connection: AsyncConnection, track: Track, since: float, until: float, before: int, after: int
-) -> Around:
-    """Return the events of a track from `since` to `until`, up to `before` earlier ones and `after` later ones.
+    connection: AsyncConnection,
+    tracks: Sequence[Track],
+    since: float,
+    until: float,
+    before: int,
+    after: int,
+) -> list[Around]:
+    """Return the events of each track from `since` to `until`, up to `before` earlier and `after` later ones.
 
-    `since` and `until` are epoch seconds, both included. Previous hashes are left empty: `with_previous` has them.
+    `since` and `until` are epoch seconds, both included. Previous hashes are left empty: `events_at` has them.
     """
+    found: dict[Track, list[HistoryEvent]] = {track: [] for track in tracks}
+    for start in range(0, len(tracks), _MOST_TRACKS):
+        some = tracks[start : start + _MOST_TRACKS]
+        parts = [part for track in some for part in _parts(track, since, until, before, after)]
+        for row in await connection.execute(union_all(*parts)):
+            event = _event(row)
+            found[_track_of(event)].append(event)
+    return [
+        Around(
+            track,
+            tuple(sorted(events, key=_seq)),
+            sum(each.change.at < since for each in events) < before,
+        )
+        for track, events in found.items()
+    ]
+
+
+def _parts(track: Track, since: float, until: float, before: int, after: int) -> list[Select[Any]]:
     mine = and_(*(EVENT.c[name] == value for name, value in track._asdict().items()))
     at, seq = EVENT.c.at, EVENT.c.seq
     base = select(*_COLUMNS).where(mine)
-    earlier = (
-        await connection.execute(base.where(at < since).order_by(at.desc(), seq.desc()).limit(before))
-    ).all()
-    within = (await connection.execute(base.where(at.between(since, until)))).all()
-    later = (await connection.execute(base.where(at > until).order_by(at, seq).limit(after))).all()
-    events = sorted((_event(row) for row in (*earlier, *within, *later)), key=_seq)
-    return Around(track, tuple(events), len(earlier) < before)
+    return [
+        select(base.where(at < since).order_by(at.desc(), seq.desc()).limit(before).subquery()),
+        base.where(at.between(since, until)),
+        select(base.where(at > until).order_by(at, seq).limit(after).subquery()),
+    ]
+
+
+def _track_of(event: HistoryEvent) -> Track:
+    change = event.change
+    return Track(change.address, change.length, change.tenant, change.vrf, event.book)
 
 
 def _seq(event: HistoryEvent) -> int:
@@ -103,33 +134,34 @@ def _event(row: Any, before: bytes = b"") -> HistoryEvent:
     return HistoryEvent(book, seq, Change._make(fields), before, bytes(own))
 
 
-async def with_previous(
-    connection: AsyncConnection, events: Iterable[HistoryEvent]
-) -> tuple[HistoryEvent, ...]:
-    """Return events with the hash before each; empty where the event before is not there, which is a break."""
-    wanted = list(events)
-    if not wanted:
-        return ()
-    previous = or_(*(and_(EVENT.c.book == each.book, EVENT.c.seq == each.seq - 1) for each in wanted))
-    rows = await connection.execute(select(EVENT.c.book, EVENT.c.seq, EVENT.c.hash).where(previous))
-    hashes = {(row.book, row.seq): bytes(row.hash) for row in rows}
-    for row in await connection.execute(select(ANCHOR.c.book, ANCHOR.c.seq, ANCHOR.c.hash)):
-        hashes.setdefault((row.book, row.seq), bytes(row.hash))
-    return tuple(
-        each._replace(prev_hash=GENESIS if each.seq == 1 else hashes.get((each.book, each.seq - 1), b""))
-        for each in wanted
-    )
+async def events_at(connection: AsyncConnection, keys: Collection[tuple[str, int]]) -> list[HistoryEvent]:
+    """Return events by book and `seq`, each with the hash before it; those that are not there are left out.
 
-
-async def events_at(
-    connection: AsyncConnection, keys: Collection[tuple[str, int]]
-) -> tuple[HistoryEvent, ...]:
-    """Return events by book and `seq`, each with the hash before it; those that are not there are left out."""
+    The hash before is empty where the event before is missing, which is a break of the chain.
+    """
     if not keys:
-        return ()
+        return []
     these = or_(*(and_(EVENT.c.book == book, EVENT.c.seq == seq) for book, seq in keys))
-    rows = await connection.execute(select(*_COLUMNS).where(these).order_by(EVENT.c.book, EVENT.c.seq))
-    return await with_previous(connection, [_event(row) for row in rows])
+    previous = EVENT.alias("previous")
+    before = and_(previous.c.book == EVENT.c.book, previous.c.seq == EVENT.c.seq - 1)
+    pruned = and_(ANCHOR.c.book == EVENT.c.book, ANCHOR.c.seq == EVENT.c.seq - 1)
+    joined = EVENT.outerjoin(previous, before).outerjoin(ANCHOR, pruned)
+    query = select(*_COLUMNS, previous.c.hash, ANCHOR.c.hash).select_from(joined).where(these)
+    found: list[HistoryEvent] = []
+    for row in await connection.execute(query.order_by(EVENT.c.book, EVENT.c.seq)):
+        *own, of_previous, of_anchor = row
+        known = of_previous if of_previous is not None else of_anchor
+        start = GENESIS if row.seq == 1 else b""
+        found.append(_event(own, start if known is None else bytes(known)))
+    return found
+
+
+async def kept_from(connection: AsyncConnection) -> float | None:
+    """Return the epoch second of the oldest event that is kept of any book; None where there is none."""
+    nodes = select(BOOT.c.node).distinct().subquery()
+    first = select(EVENT.c.at).where(EVENT.c.book == nodes.c.node).order_by(EVENT.c.seq).limit(1)
+    rows = await connection.execute(select(first.scalar_subquery()).select_from(nodes))
+    return min((at for (at,) in rows if at is not None), default=None)
 
 
 async def boots(connection: AsyncConnection, since: float, until: float) -> list[tuple[str, float]]:

@@ -59,6 +59,7 @@ class LeaseState(StrEnum):
 
 STATES: Final = tuple(LeaseState)
 STATE_NAMES: Final = tuple(state.value for state in STATES)
+STATE_NUMBERS: Final = {name: number for number, name in enumerate(STATE_NAMES)}
 FREE: Final = 0
 TENTATIVE: Final = 1
 BOUND: Final = 2

@@ -17,77 +17,96 @@ from ipam.ledger import LeaseRow
 from ipam.register import Register
 from ipam.shelf import EXACT, KEPT, LIVE, Shelf, Tenure
 
+_Member = tuple[Shelf, int, Tenure]
+
 
 def restore(register: Register, book: Book, rows: Iterable[LeaseRow], now: float) -> int:
     """Take up stored slots, and the bundles that they are in; return how many are of no slot of this node.
 
-    Pools and blocks must be there already. Rows are taken up in the order in which they began to wait.
+    Pools and blocks must be there already. What waits is taken up in the order in which it began to wait.
     """
-    ordered = sorted(rows, key=lambda row: row.since_at)
-    kept = _last_kept(ordered)
-    _carve(register, ordered)
-    members: dict[int, list[tuple[Shelf, int, Tenure]]] = {}
+    by_pool: dict[tuple[str, str], list[LeaseRow]] = {}
+    for row in rows:
+        key = (row[0], row[1])
+        if key in by_pool:
+            by_pool[key].append(row)
+        else:
+            by_pool[key] = [row]
+    members: dict[int, list[_Member]] = {}
     strangers = 0
-    for index, row in enumerate(ordered):
-        shelf = _shelf_of(register, row)
-        if shelf is not None and row.marks & KEPT and kept[_key(row)] != index:
-            row = row._replace(marks=row.marks & ~KEPT)  # noqa: PLW2901
-        cell = NONE if shelf is None else shelf.restore(row, now)
-        if shelf is None or cell == NONE:
-            strangers += 1
-        elif row.state in LIVE:
-            members.setdefault(row.bundle_id, []).append((shelf, cell, shelf.tenures[cell]))
+    for stored in by_pool.values():
+        shelf = _shelf_of(register, stored)
+        strangers += len(stored) if shelf is None else _restore_shelf(shelf, stored, members, now)
     for number, owned in members.items():
         shelf, _, tenure = owned[0]
         book.adopt(number, (shelf.pool.tenant, tenure.owner), owned, _session(owned), now)
     return strangers
 
 
-def _carve(register: Register, rows: list[LeaseRow]) -> None:
-    """Make the cells in the order in which their slots were given out: then they take the least memory."""
-    by_shelf: dict[tuple[str, str], list[int]] = {}
+def _restore_shelf(shelf: Shelf, rows: list[LeaseRow], members: dict[int, list[_Member]], now: float) -> int:
+    """Take up the slots of one pool: live leases in the order of the slots, which takes the least memory."""
+    kept = _last_kept(rows)
+    strangers = 0
+    waiting: list[tuple[float, int, LeaseRow]] = []
+    for row in shelf.in_turn(rows):
+        cell = shelf.allocator.carve(row[2])
+        if cell == NONE:
+            strangers += 1
+        elif row[8] in LIVE:
+            tenure = shelf.restore(cell, row, True, now)
+            assert tenure is not None, "who has a live lease is stored"
+            if row[11] in members:
+                members[row[11]].append((shelf, cell, tenure))
+            else:
+                members[row[11]] = [(shelf, cell, tenure)]
+        else:
+            waiting.append((row[12], cell, row))
+    waiting.sort()
+    for _, cell, row in waiting:
+        shelf.restore(cell, row, _is_kept(row, kept), now)
+    return strangers
+
+
+def _last_kept(rows: list[LeaseRow]) -> dict[str | None, LeaseRow]:
+    """Return which row of a pool each owner is to get back: a live one, else the latest."""
+    best: dict[str | None, LeaseRow] = {}
     for row in rows:
-        by_shelf.setdefault((row.tenant, row.pool), []).append(row.slot)
-    for (tenant, name), slots in by_shelf.items():
-        shelf = register.find(tenant, name)
-        if shelf is not None:
-            for slot in shelf.in_turn(slots):
-                shelf.allocator.carve(slot)
-
-
-_Key = tuple[str, str, str | None, int]
-
-
-def _key(row: LeaseRow) -> _Key:
-    """Return what an allocator has one slot for."""
-    return row.tenant, row.pool, row.owner, row.slot if row.marks & EXACT else NONE
-
-
-def _last_kept(rows: list[LeaseRow]) -> dict[_Key, int]:
-    """Return which row an owner is to get back of a pool, by index: a live one, else the latest."""
-    best: dict[_Key, int] = {}
-    for index, row in enumerate(rows):
-        if row.marks & KEPT:
-            key = _key(row)
-            if key not in best or rows[best[key]].state not in LIVE:
-                best[key] = index
+        if row[9] & KEPT and not row[9] & EXACT:
+            other = best.get(row[7])
+            if other is None or _is_better(row, other):
+                best[row[7]] = row
     return best
 
 
-def _shelf_of(register: Register, row: LeaseRow) -> Shelf | None:
-    shelf = register.find(row.tenant, row.pool)
-    if shelf is None and row.pool == register.fixed_name(row.vrf):
-        shelf = register.fixed_shelf(row.tenant, row.vrf)
+def _is_better(row: LeaseRow, other: LeaseRow) -> bool:
+    return (row.state in LIVE, row.since_at) > (other.state in LIVE, other.since_at)
+
+
+def _is_kept(row: LeaseRow, kept: dict[str | None, LeaseRow]) -> bool:
+    """Tell whether an owner can have a slot again; an exact unit has a key of its own."""
+    return bool(row[9] & KEPT) and (bool(row[9] & EXACT) or kept.get(row[7]) is row)
+
+
+def _shelf_of(register: Register, rows: list[LeaseRow]) -> Shelf | None:
+    """Return the shelf of rows of one pool; fixed units become known by this."""
+    tenant, name, vrf = rows[0].tenant, rows[0].pool, rows[0].vrf
+    shelf = register.find(tenant, name)
+    if shelf is None and name == register.fixed_name(vrf):
+        shelf = register.fixed_shelf(tenant, vrf)
     if shelf is not None and isinstance(shelf.layout, Listed):
-        space = Space(row.space)
-        unit = Unit(space, read_number(space, row.address), row.length)
-        if shelf.layout.find(unit) == NO_SLOT:
-            register.add_fixed(shelf, unit, row.slot)
+        for row in rows:
+            space = Space(row.space)
+            unit = Unit(space, read_number(space, row.address), row.length)
+            if shelf.layout.find(unit) == NO_SLOT:
+                register.add_fixed(shelf, unit, row.slot)
     return shelf
 
 
-def _session(owned: list[tuple[Shelf, int, Tenure]]) -> str:
-    return next((tenure.session for _, _, tenure in owned if tenure.session), "")
+def _session(owned: list[_Member]) -> str:
+    for _, _, tenure in owned:
+        if tenure.session:
+            return tenure.session
+    return ""
 
 
 def faults(register: Register) -> tuple[str, ...]:

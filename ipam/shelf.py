@@ -8,8 +8,19 @@ from typing import Final
 from ipam.address import Unit, text
 from ipam.allocator import Allocator
 from ipam.cells import NONE
-from ipam.history import NOBODY, Change, Party
-from ipam.kinds import BOUND, SPACE_OF, STATES, TENTATIVE, Kind, LeaseState, Order, PoolState
+from ipam.history import NOBODY, Change, Party, new_party
+from ipam.kinds import (
+    BOUND,
+    FREE,
+    RESERVED,
+    SPACE_OF,
+    STATE_NUMBERS,
+    TENTATIVE,
+    Kind,
+    LeaseState,
+    Order,
+    PoolState,
+)
 from ipam.layout import Counted, Listed, PortBlocks, layout_of
 from ipam.ledger import LeaseRow, new_row
 from ipam.model import Pool, Range, blocks_per_address
@@ -19,7 +30,7 @@ from ipam.segment import Segment
 KEPT: Final = 4  # the owner can have it again
 EXACT: Final = 8  # known by the key of an exact unit
 
-LIVE: Final = (LeaseState.TENTATIVE, LeaseState.BOUND)
+LIVE: Final = frozenset((LeaseState.TENTATIVE.value, LeaseState.BOUND.value))
 
 _BETWEEN: Final = "\x1f"  # cannot be in an owner's key, which is clean
 
@@ -167,14 +178,15 @@ class Shelf:
         slot = self.layout.slot(unit.value)
         return slot if slot != NONE and self.layout.unit(slot) == unit else NONE
 
-    def in_turn(self, slots: list[int]) -> list[int]:
-        """Return slots in the order in which the pool gives them out."""
-        allocator = self.allocator
+    def in_turn(self, rows: list[LeaseRow]) -> list[LeaseRow]:
+        """Return rows of this pool in the order in which it gives their slots out."""
         if self.pool.order is Order.SEQUENTIAL:
-            return sorted(slots)
-        ours = [(segment, slot) for slot in slots if (segment := allocator.segment_at(slot)) is not None]
-        ours.sort(key=lambda each: (each[0].low, each[0].number(each[1])))
-        return [slot for _, slot in ours]
+            return sorted(rows)  # tenant and pool are the same, and each slot is there once
+        return sorted(rows, key=self._turn)
+
+    def _turn(self, row: LeaseRow) -> tuple[int, int]:
+        segment = self.allocator.segment_at(row.slot)
+        return (0, 0) if segment is None else (segment.low, segment.number(row.slot))
 
     def row(self, cell: int, last: Change) -> LeaseRow:
         """Return a slot as it is stored now; `last` is the last change of it."""
@@ -210,27 +222,35 @@ class Shelf:
         key = key or allocator.reserved_for.get(cell)
         return marks | EXACT if key is not None and _BETWEEN in key else marks
 
-    def restore(self, row: LeaseRow, now: float) -> int:
-        """Put a slot into its stored state; return its cell, NONE where the slot is not this node's."""
-        key = row.owner if row.marks & KEPT or row.state == LeaseState.RESERVED else None
-        if key is not None and (row.marks & EXACT or self._has_live(key, row)):
-            key = exact_key(key, self.layout.unit(row.slot))
-        elif key in self.allocator.by_owner and row.state not in LIVE:
-            key = None
-        marks = row.marks & ~(KEPT | EXACT)
-        cell = self.allocator.restore(row.slot, key, STATES.index(row.state), marks, now)
-        if cell != NONE and row.owner is not None and row.lease_id and row.state != LeaseState.FREE:
-            party = Party(row.subscriber, row.nas, row.circuit, row.mac)
-            tenure = Tenure(row.lease_id, self.unit(cell), row.owner, party, row.since_at, row.address)
-            tenure.session = row.session
-            tenure.bundle_id = row.bundle_id
-            self.tenures[cell] = tenure
-        return cell
+    def restore(self, cell: int, row: LeaseRow, kept: bool, now: float) -> Tenure | None:
+        """Put a cell into the stored state of its slot; return whose it is, None where it is nobody's.
 
-    def _has_live(self, key: str, row: LeaseRow) -> bool:
-        """Tell whether a live slot is to be restored whose owner has one already: of blocks of different nodes."""
+        `kept`: its owner can have it again.
+        """
+        _, _, slot, _, _, address, _, owner, name, marks, lease_id, bundle_id, since_at, session, *_ = row
+        allocator = self.allocator
+        state = STATE_NUMBERS[name]
+        live = TENTATIVE <= state <= BOUND
+        key = owner if kept or state == RESERVED else None
+        if key is not None:
+            if marks & EXACT or (live and self._has_live(key)):
+                key = exact_key(key, self.layout.unit(slot))
+            elif not live and key in allocator.by_owner:
+                key = None
+        allocator.put_back(cell, key, state, marks & ~(KEPT | EXACT), now)
+        if owner is None or not lease_id or state == FREE:
+            return None
+        party = new_party(Party, row[14:18])
+        tenure = Tenure(lease_id, self.layout.unit(slot), owner, party, since_at, address)
+        tenure.session = session
+        tenure.bundle_id = bundle_id
+        self.tenures[cell] = tenure
+        return tenure
+
+    def _has_live(self, key: str) -> bool:
+        """Tell whether an owner of whom a live slot is to be restored has one already: of blocks of different nodes."""
         cell = self.allocator.by_owner.get(key, NONE)
-        return row.state in LIVE and cell != NONE and TENTATIVE <= self.allocator.states[cell] <= BOUND
+        return cell != NONE and TENTATIVE <= self.allocator.states[cell] <= BOUND
 
     def owner_of(self, cell: int) -> str:
         """Return the owner's key as the caller gave it: of the tenure, of the reservation, of the last lease."""

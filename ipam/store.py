@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import dialect as sqlite_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ipam.history import GENESIS, Chain, Change, HistoryEvent
-from ipam.ledger import Batch, Fence, LeaseRow
+from ipam.ledger import Batch, Fence, LeaseRow, new_row
 from ipam.schema import ANCHOR, BLOCK, BOOT, EVENT, LEASE
 
 _LEASE_KEY = ("tenant", "pool", "slot")
@@ -138,7 +138,7 @@ async def load_block_rows(
 
 
 def _rows(found: Iterable[Any]) -> list[LeaseRow]:
-    return [LeaseRow._make(row) for row in found]
+    return [new_row(LeaseRow, row) for row in found]
 
 
 async def forget_slots(

@@ -23,7 +23,7 @@ from ipam.history import Party
 from ipam.kinds import BITS, Cause, Kind, Shortage, Space
 from ipam.lease import Bundle, Conflict, Exhausted, Request, Wanted
 from ipam.model import lease_time
-from ipam.selection import Choice, Facts
+from ipam.selection import Facts
 from radius import line, values
 from radius.codes import Attr, Code
 from radius.definitions import Dictionary
@@ -49,7 +49,6 @@ class Wants(NamedTuple):
     owner: str
     units: tuple[Wanted, ...]
     pooled: frozenset[Kind]
-    vrf: str
 
 
 class Held(NamedTuple):
@@ -61,7 +60,7 @@ class Held(NamedTuple):
 
 
 _Key = tuple[str, str, str, str]
-_Choices = tuple[tuple[Choice, ...], frozenset[Kind]]
+_Choices = tuple[tuple[Wanted, ...], frozenset[Kind]]
 
 
 class Leasing:
@@ -82,21 +81,19 @@ class Leasing:
         """Return what this login is to be leased; None: nothing."""
         plan = decision.plan
         chosen, pooled = self._chosen(decision, subscriber, plan, access)
-        if not chosen and not subscriber.personal:
-            return None
-        vrf = vrf_of(subscriber, plan)
-        fixed = fixed_units(subscriber, vrf)
-        if fixed or subscriber.ipv4_address is not None:
-            pooled -= {each.kind for each in fixed}
-            pooled -= set() if subscriber.ipv4_address is None else {Kind.V4}
-            chosen = tuple(each for each in chosen if each.kind in pooled)
+        fixed: tuple[Wanted, ...] = ()
+        if subscriber.personal:
+            fixed = fixed_units(subscriber, vrf_of(subscriber, plan))
+            if fixed or subscriber.ipv4_address is not None:
+                pooled -= {each.kind for each in fixed}
+                pooled -= set() if subscriber.ipv4_address is None else {Kind.V4}
+                chosen = tuple(each for each in chosen if each.kind in pooled)
         if not chosen and not fixed:
             return None
-        wanted = (*fixed, *(Wanted(each.kind, each.pools) for each in chosen))
         owner = subscriber.id
         if not fixed and not self._set_aside(subscriber, pooled):
             owner = owner_key(subscriber, plan, access, *_equipment(decision.packet, access))
-        return Wants(owner, wanted, pooled, vrf)
+        return Wants(owner, (*fixed, *chosen), pooled)
 
     def _chosen(
         self, decision: Decision, subscriber: Subscriber, plan: Plan | None, access: Access
@@ -122,8 +119,9 @@ class Leasing:
                 attributes={each: text for each, text in shown.items() if text is not None},
             )
             says, profile = self.attributes.says, client.profile
-            chosen = tuple(each for each in selectors.choose(facts) if says(profile, access, each.kind))
-            found = self._choices[key] = chosen, frozenset(each.kind for each in chosen)
+            chosen = [each for each in selectors.choose(facts) if says(profile, access, each.kind)]
+            wanted = tuple(Wanted(each.kind, each.pools) for each in chosen)
+            found = self._choices[key] = wanted, frozenset(each.kind for each in chosen)
         return found
 
     def _set_aside(self, subscriber: Subscriber, kinds: frozenset[Kind]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.store import coverage_rows
 from daemon.store.coverage_rows import Run
@@ -40,18 +40,10 @@ class Coverage:
 
         await self._writer.commit(write)
 
-    async def gaps(self, engine: AsyncEngine, since: float, until: float) -> tuple[Gap, ...]:
+    async def gaps(self, connection: AsyncConnection, since: float, until: float) -> tuple[Gap, ...]:
         """Return when the edge was down between two epoch seconds, in their order."""
-        async with engine.connect() as connection:
-            known = await coverage_rows.runs(connection, since)
-        found = down_times(known, self._node)
+        found = down_times(await coverage_rows.runs(connection, since), self._node)
         return tuple(each for each in found if each.until > since and each.since <= until)
-
-    @staticmethod
-    async def first_start(engine: AsyncEngine) -> float | None:
-        """Return when the first run began that is known."""
-        async with engine.connect() as connection:
-            return await coverage_rows.first_start(connection)
 
 
 def down_times(known: Sequence[Run], node: str) -> list[Gap]:

@@ -16,6 +16,7 @@ from ipam.kinds import BITS, Space
 _PEOPLE_PER_S = 5.0  # what people ask does not wait behind what the daemon asks, and has its own rate
 _PEOPLE_WAITING = 50
 _ROUNDING_S = 1e-6
+_ROOM_S = 2.0
 _MANY_S = 3600.0
 _MOST_MACS = 4096
 
@@ -95,10 +96,6 @@ class Turns:
         self._next = at + 1 / self._per_s
         return at - now if at - now > _ROUNDING_S else 0.0
 
-    def ahead(self, now: float) -> float:
-        """Return in how many seconds the next turn would be."""
-        return max(self._next - now, 0.0)
-
 
 class Answerers:
     """Which MACs answer for how many addresses: whoever answers for all would else empty a pool."""
@@ -145,10 +142,9 @@ class Prober:
         return None
 
     def room(self) -> int:
-        """Return how many more would have their turn within `ahead_s`."""
-        options = self.options
-        left_s = options.ahead_s - self._turns.ahead(self._clock.monotonic())
-        return max(min(int(left_s * options.per_s), options.queue - self.counts.waiting), 0)
+        """Return how many more would have their turn within two seconds: more need not wait here."""
+        most = min(int(self.options.per_s * _ROOM_S) + self.options.burst, self.options.queue)
+        return max(most - self.counts.waiting, 0)
 
     async def check(
         self, tenant: str, vrf: str, unit: Unit, wanted: Callable[[], bool] | None = None

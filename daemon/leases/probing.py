@@ -6,9 +6,10 @@ on as it would have without probes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from heapq import nsmallest
+from heapq import merge
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from daemon.clock import Clock
@@ -89,21 +90,17 @@ class Probing:
         if room == 0:
             return 0
         before = now + self._prober.options.ahead_s
-        slots = nsmallest(
-            room, (each for shelf in self._shelves(before) for each in self._soon(shelf, now, before, room))
-        )
+        lists = [
+            self._soon(shelf, first, now, before)
+            for key, shelf in self._register.shelves.items()
+            for first in ripening(shelf.allocator, before)
+            if self._is_reached(key, shelf)
+        ]
+        slots = list(islice(merge(*lists), room))
         for slot in slots:
             self._looked_at.add(slot)
             self._spawn(self._look(slot), "address-probe")
         return len(slots)
-
-    def _shelves(self, before: float) -> list[Shelf]:
-        shelves = []
-        for key, shelf in self._register.shelves.items():
-            due = shelf.allocator.next_due()
-            if due is not None and due <= before and self._is_reached(key, shelf):
-                shelves.append(shelf)
-        return shelves
 
     def _is_reached(self, key: tuple[str, str], shelf: Shelf) -> bool:
         known = self._reached.get(key)
@@ -111,17 +108,15 @@ class Probing:
             known = self._reached[key] = shelf.pool, _reaches(self._prober, shelf.pool)
         return known[1]
 
-    def _soon(self, shelf: Shelf, now: float, before: float, most: int) -> list[_Slot]:
-        """Return the slots of a shelf that are free to all after this wait and were not looked at in it."""
+    def _soon(self, shelf: Shelf, first: int, now: float, before: float) -> Iterator[_Slot]:
+        """Yield the slots from `first` on that are free to all after this wait and were not looked at in it."""
         allocator, pool = shelf.allocator, shelf.pool
-        # As many as were looked at may stand before those that were not.
-        cells = ripening(allocator, before, most + len(self._looked_at))
-        slots = (
-            _Slot(allocator.due[cell], pool.tenant, pool.name, cell, allocator.slots[cell])
-            for cell in cells
-            if allocator.due[cell] > now and _is_last_wait(allocator, cell)
-        )
-        return [each for each in slots if each not in self._looked_at]
+        for cell in from_there(allocator, first, before):
+            due = allocator.due[cell]
+            if due > now and _is_last_wait(allocator, cell):
+                slot = _Slot(due, pool.tenant, pool.name, cell, allocator.slots[cell])
+                if slot not in self._looked_at:
+                    yield slot
 
     async def _look(self, slot: _Slot) -> None:
         shelf = self._register.shelves.get((slot.tenant, slot.pool))
@@ -207,18 +202,22 @@ def _is_last_wait(allocator: Allocator, cell: int) -> bool:
 # --- what an allocator should say and do itself --------------------------------------------------
 
 
-def ripening(allocator: Allocator, before: float, most: int) -> list[int]:
-    """Return up to `most` cells of each list whose wait is over before that time, the next first."""
-    cells: list[int] = []
-    after = allocator._next  # noqa: SLF001
-    for head in (HELD_HEAD, QUARANTINED_HEAD, SHUNNED_HEAD):
-        cell = after[head]
-        for _ in range(most):
-            if cell == head or allocator.due[cell] > before:
-                break
-            cells.append(cell)
-            cell = after[cell]
-    return cells
+def ripening(allocator: Allocator, before: float) -> list[int]:
+    """Return the first cell of each list of waiting cells where its wait is over before that time."""
+    after, due = allocator._next, allocator.due  # noqa: SLF001
+    return [
+        after[head]
+        for head in (HELD_HEAD, QUARANTINED_HEAD, SHUNNED_HEAD)
+        if after[head] != head and due[after[head]] <= before
+    ]
+
+
+def from_there(allocator: Allocator, cell: int, before: float) -> Iterator[int]:
+    """Yield a waiting cell and those behind it in its list whose wait is over before that time, the next first."""
+    after, due = allocator._next, allocator.due  # noqa: SLF001
+    while cell > SHUNNED_HEAD and due[cell] <= before:
+        yield cell
+        cell = after[cell]
 
 
 def postpone(allocator: Allocator, cell: int, now: float) -> None:

@@ -16,6 +16,7 @@ from daemon.leases import who_had_leases, who_had_nat, who_had_sessions
 from daemon.leases.coverage import Coverage
 from daemon.leases.who_had_model import Answer, Claim, Found, Holder, Question, Source, Verified, Via
 from daemon.leases.who_had_nat import Behind, Translations
+from daemon.store import coverage_rows
 from ipam import history_rows
 from ipam.address import Unit, read_address
 from ipam.cgnat_blocks import Gap
@@ -49,19 +50,19 @@ class WhoHad:
             inside, count = await self._inside(edge, leases, question, behind)
             holders = _in_order([*found.holders, *inside])
             told = await _sealed(leases, holders[: question.limit])
-            kept = await history_rows.kept_books(leases)
-            kept_from = min((each.from_at for each in kept), default=None)
-            gaps = await self._gaps(leases, question, found, behind, kept_from)
+            last = () if holders else await self._last(edge, question, found)
+            kept_from = await history_rows.kept_from(leases)
+            gaps = await self._gaps((edge, leases), question, found, behind, kept_from)
             runs = await _verified(leases, told, verify) if verify else ()
         total = len(found.holders) + count
         return Answer(
             question=question,
             holders=tuple(told),
             count=total,
-            last=() if total else found.last,
+            last=last,
             gaps=gaps[-_MOST_GAPS:],
             kept_from=kept_from,
-            clock=who_had_leases.worst_clock(told or found.last),
+            clock=who_had_leases.worst_clock(told or last),
             notes=(*_notes(question, total, len(told), behind), *found.notes, *_more_gaps(gaps)),
             verified=runs,
         )
@@ -70,14 +71,15 @@ class WhoHad:
         """Return who had the unit itself."""
         by_lease = await who_had_leases.find(leases, question)
         by_report = await who_had_sessions.find(edge, question)
-        holders = await who_had_sessions.complete(edge, by_lease.holders)
-        last = await who_had_sessions.complete(edge, by_lease.last)
         merged = who_had_leases.merge((by_lease, by_report))
-        return replace(
-            merged,
-            holders=tuple(who_had_sessions.join(holders, by_report.holders)),
-            last=tuple(who_had_sessions.join(last, by_report.last)),
-        )
+        joined = who_had_sessions.join(by_lease.holders, by_report.holders)
+        holders = await who_had_sessions.complete(edge, joined)
+        return replace(merged, holders=tuple(holders))
+
+    async def _last(self, edge: AsyncConnection, question: Question, found: Found) -> tuple[Holder, ...]:
+        """Return who had the unit last before, where nobody had it then."""
+        by_report = await who_had_sessions.find_last(edge, question)
+        return tuple(await who_had_sessions.complete(edge, who_had_sessions.join(found.last, by_report)))
 
     async def _behind(self, edge: AsyncConnection, question: Question) -> Behind:
         return Behind() if self._nat is None else await who_had_nat.find(edge, question, self._nat)
@@ -96,24 +98,25 @@ class WhoHad:
 
     async def _gaps(
         self,
-        leases: AsyncConnection,
+        stores: tuple[AsyncConnection, AsyncConnection],
         question: Question,
         found: Found,
         behind: Behind,
         kept_from: float | None,
     ) -> tuple[Gap, ...]:
         """Return the times of which nothing was written down and that could have changed the answer."""
+        edge, leases = stores
         gaps: list[Gap] = []
         if not found.holders or found.doubt_since is not None:
             # Where a later event says that it was the same all the time, nothing can have gone unseen.
             doubt = question.since if found.holders else question.since - _DAY_S
             doubt = doubt if found.doubt_since is None else min(doubt, found.doubt_since)
-            gaps += await self._coverage.gaps(self._edge, doubt, question.until)
+            gaps += await self._coverage.gaps(edge, doubt, question.until)
             for node, at in await history_rows.boots(leases, doubt, question.until):
                 if node != self._node:
                     why = f"edge {node} started; how long it had been down, it knows itself"
                     gaps.append(Gap(at, at, why))
-        first_run = await self._coverage.first_start(self._edge)
+        first_run = await coverage_rows.first_start(edge)
         begins = [each for each in (kept_from, first_run) if each is not None]
         if not begins or min(begins) > question.since:
             until = min(begins, default=question.until)

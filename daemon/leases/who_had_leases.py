@@ -26,11 +26,11 @@ from daemon.leases.who_had_model import (
 from ipam import history_rows
 from ipam.address import text
 from ipam.history import Change, HistoryEvent
-from ipam.history_rows import Around, Track
-from ipam.kinds import ClockQuality, Kind, LeaseState, Space
+from ipam.history_rows import Around, Ports, Track
+from ipam.kinds import BITS, ClockQuality, Kind, LeaseState, Space
 from ipam.ledger import LeaseRow
 
-_BEFORE = 24  # events before the time: a lease has few, and more are asked for where it has many
+_BEFORE = 8  # events before the time: a lease has few, and more are asked for where it has many
 _MOST_BEFORE = 1_000
 _AFTER = 4
 _MOST_LAST = 5
@@ -92,16 +92,16 @@ def stretches(events: Sequence[HistoryEvent], whole: bool) -> list[Stretch]:
 async def find(connection: AsyncConnection, question: Question) -> Found:
     """Return who had the unit by the history of leases: exactly, or as a part of what was leased."""
     units = containing(question.unit)
-    tracks = await history_rows.find_tracks(connection, units, question.tenant, question.vrf)
-    if question.unit.space is Space.IPV4 and question.unit.length == 32:
-        outside = text(Space.IPV4, question.unit.value)
-        tracks += await history_rows.find_port_tracks(
-            connection, outside, question.port, question.tenant, question.vrf
-        )
-    found: list[Found] = []
-    for several in _by_unit(tracks).values():
-        arounds = [await _around(connection, track, question) for track in several]
-        found += [_judge(events, whole, question) for events, whole in _lines(arounds)]
+    ports: Ports | None = None
+    if question.unit.space is Space.IPV4 and question.unit.length == BITS[Space.IPV4]:
+        ports = Ports(text(Space.IPV4, question.unit.value), question.port)
+    tracks = await history_rows.find_tracks(connection, units, question.tenant, question.vrf, ports)
+    arounds = await _around(connection, tracks, question)
+    found = [
+        _judge(events, whole, question)
+        for several in _by_unit(arounds).values()
+        for events, whole in _lines(several)
+    ]
     merged = merge(found)
     if merged.holders:
         return merged
@@ -132,21 +132,29 @@ def _from_row(row: LeaseRow) -> Holder:
     )
 
 
-def _by_unit(tracks: Iterable[Track]) -> dict[tuple[str, int, str, str], list[Track]]:
-    grouped: dict[tuple[str, int, str, str], list[Track]] = {}
-    for track in tracks:
-        grouped.setdefault(track[:4], []).append(track)
+def _by_unit(arounds: Iterable[Around]) -> dict[tuple[str, int, str, str], list[Around]]:
+    grouped: dict[tuple[str, int, str, str], list[Around]] = {}
+    for each in arounds:
+        grouped.setdefault(each.track[:4], []).append(each)
     return grouped
 
 
-async def _around(connection: AsyncConnection, track: Track, question: Question) -> Around:
-    """Return the events of a track around the time, back to where its lease began."""
+async def _around(connection: AsyncConnection, tracks: Sequence[Track], question: Question) -> list[Around]:
+    """Return the events of tracks around the time, each back to where its lease began."""
     before = _BEFORE
-    while True:
-        got = await history_rows.around(connection, track, question.since, question.until, before, _AFTER)
-        if got.whole or before >= _MOST_BEFORE or _settled(got.events, question.since):
-            return got
+    done: list[Around] = []
+    while tracks:
+        got = await history_rows.around(connection, tracks, question.since, question.until, before, _AFTER)
+        ready = [
+            each
+            for each in got
+            if each.whole or before >= _MOST_BEFORE or _settled(each.events, question.since)
+        ]
+        done += ready
+        finished = {each.track for each in ready}
+        tracks = [each for each in tracks if each not in finished]
         before = min(before * 8, _MOST_BEFORE)
+    return done
 
 
 def _settled(events: Sequence[HistoryEvent], since: float) -> bool:

@@ -33,20 +33,23 @@ async def find(connection: AsyncConnection, question: Question) -> Found:
     rows = await session_addresses.find(
         connection, units, question.tenant, question.vrf, question.since, question.until
     )
-    every = _by_session(await _of_sessions(connection, [row.uid for row in rows]))
+    every: dict[int, list[AddressRow]] = {}
+    if rows:
+        every = _by_session(await _of_sessions(connection, [row.uid for row in rows]))
     holders = [
         holder
         for mine in _by_session(rows).values()
         if (holder := _judge(mine, every[mine[0].uid], question)) is not None
     ]
     open_since = [each.from_at for each in holders if each.until_at is None and each.from_at is not None]
-    last: tuple[Holder, ...] = ()
-    if not holders:
-        before = await session_addresses.find_last(
-            connection, units, question.tenant, question.vrf, question.since
-        )
-        last = tuple(_holder(row, row.first_at, row.closed_at, Claim.HAD) for row in before)
-    return Found(holders=tuple(holders), last=last, doubt_since=min(open_since, default=None))
+    return Found(holders=tuple(holders), doubt_since=min(open_since, default=None))
+
+
+async def find_last(connection: AsyncConnection, question: Question) -> tuple[Holder, ...]:
+    """Return the session that had the unit last before."""
+    units = containing(question.unit)
+    rows = await session_addresses.find_last(connection, units, question.tenant, question.vrf, question.since)
+    return tuple(_holder(row, row.first_at, row.closed_at, Claim.HAD) for row in rows)
 
 
 async def _of_sessions(connection: AsyncConnection, uids: Sequence[int]) -> list[AddressRow]:
@@ -174,6 +177,8 @@ def _with_witness(lease: Holder, witness: Holder) -> Holder:
     return replace(
         lease,
         claim=Claim.HAD if had else lease.claim,
+        acct_session_id=lease.acct_session_id or witness.acct_session_id,
+        username=lease.username or witness.username,
         evidence=(*lease.evidence, *witness.evidence),
         notes=_both(lease, witness),
     )

@@ -282,6 +282,8 @@ def test_after_a_mass_logout_the_rate_is_kept_and_nobody_waits_longer() -> None:
         assert 90 <= len(times) <= 10 * AHEAD_S + 1
         assert all(later - at >= 0.1 - 1e-9 for at, later in pairwise(times))
         assert len({address for _, address in stage.wire.asked}) == len(times)
+        await stage.wait(30)
+        assert stage.prober.counts.not_asked[Why.TOO_LATE] <= 21  # two seconds' worth waits, not all of them
         utilisation = stage.register.utilisation(TENANT, "home")
         assert utilisation is not None
         assert utilisation.free == 256

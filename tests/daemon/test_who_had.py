@@ -181,7 +181,10 @@ def test_two_tenants_with_the_same_address_are_both_told_unless_one_is_asked_for
         stage.start("alice", "7001")
         await stage.stored()
         await stage.report(uid=9, tenant="other", address=address, subscriber="X")
-        assert sorted(told(await stage.ask(address, T0 + 60))) == [("had", "X", "9"), ("had", "alice", "7001")]
+        assert sorted(told(await stage.ask(address, T0 + 60))) == [
+            ("had", "X", "9"),
+            ("had", "alice", "7001"),
+        ]
         assert told(await stage.ask(address, T0 + 60, tenant="other")) == [("had", "X", "9")]
         assert told(await stage.ask(address, T0 + 60, tenant="acme")) == [("had", "alice", "7001")]
 
@@ -401,7 +404,9 @@ def test_what_is_asked_for_is_read(given: str, unit: str, port: int | None) -> N
     assert (str(found), read_port) == (unit, port)
 
 
-@pytest.mark.parametrize("given", ["203.0.113.9:70000", "203.0.113.9/24", "host", "", "203.0.113.0/28:80", "1:x"])
+@pytest.mark.parametrize(
+    "given", ["203.0.113.9:70000", "203.0.113.9/24", "host", "", "203.0.113.0/28:80", "1:x"]
+)
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(Malformed):
         read_target(given)

@@ -193,7 +193,9 @@ def test_a_key_that_others_may_read_is_not_used(tmp_path: Path) -> None:
         load_or_create_key(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format":1,"document":{},"signature":{}}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"format":1,"document":{},"signature":{}}', b"\xff"]
+)
 def test_what_is_no_signed_answer_is_said_to_be_none(content: bytes) -> None:
     assert export_form.check(content).problems[0].startswith("this is no signed answer")
 
@@ -249,7 +251,10 @@ def test_the_commands_tell_export_and_verify(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         key = run(who_had.group, settings, "key").output.strip()
         listed = run(audit.group, settings, "list", "--output", "json")
-        assert [each["action"] for each in json.loads(listed.output)["items"]] == ["who-had-export", "who-had"]
+        assert [each["action"] for each in json.loads(listed.output)["items"]] == [
+            "who-had-export",
+            "who-had",
+        ]
         nobody = run(who_had.group, settings, "203.0.113.200", *asked[1:])
         assert nobody.exit_code == 4
         early = run(who_had.group, settings, desk.address, "--at", "2020-01-01T00:00Z", "--reason", "case")

@@ -130,7 +130,7 @@ async def live(path: Path, steps: list[tuple[str, str, int]], asked: list[tuple[
 async def no_overlap(made: Stage, address: str) -> None:
     """An address is in one state at a time: each event begins where the one before it ended."""
     async with made.store.engine.connect() as connection:
-        got = await around(connection, Track(address, 32, "acme", "", "edge"), 0.0, 1e12, 0, 0)
+        (got,) = await around(connection, [Track(address, 32, "acme", "", "edge")], 0.0, 1e12, 1, 1)
     assert all(
         earlier.change.new == later.change.old and earlier.change.at <= later.change.at
         for earlier, later in zip(got.events, got.events[1:], strict=False)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from daemon.leases.coverage import Coverage
 from daemon.leases.who_had import WhoHad
@@ -34,14 +34,13 @@ DAY = 86_400.0
 class Stage:
     """Time is `at`: epoch seconds, and monotonic ones as well."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, leases: AsyncEngine) -> None:
         self.store = store
+        self.leases = leases
         self.at = T0
         self.plans: dict[str, Plans] = {}
         self.coverage = Coverage(store.writer, "edge")
-        self.who_had = WhoHad(
-            store.engine, store.engine, self.coverage, "edge", KeptTranslations(self._plans)
-        )
+        self.who_had = WhoHad(store.engine, leases, self.coverage, "edge", KeptTranslations(self._plans))
         self.bundles: dict[str, Bundle] = {}
 
     async def _plans(self, _connection: AsyncConnection) -> Mapping[str, Plans]:
@@ -49,7 +48,7 @@ class Stage:
 
     async def begin(self, node: str = "edge") -> None:
         """Start a node's book anew, with its pools."""
-        async with self.store.engine.begin() as connection:
+        async with self.leases.begin() as connection:
             boot = await ipam_store.next_boot(connection, node, self.at)
             chain = await ipam_store.chain_end(connection, node)
         self.register = Register(node, boot, chain)
@@ -65,7 +64,7 @@ class Stage:
         """Make everything durable."""
         batch = self.register.batch()
         if batch is not None:
-            async with self.store.engine.begin() as connection:
+            async with self.leases.begin() as connection:
                 await ipam_store.save_batch(connection, batch)
             self.register.ledger.confirm()
         await self.coverage.beat(self.at)
@@ -114,18 +113,22 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(path: Path) -> AsyncIterator[Stage]:
-    """A stage on a database of its own, begun an hour before T0."""
+async def stage(path: Path, shared: str | None = None) -> AsyncIterator[Stage]:
+    """A stage on a database of its own, begun an hour before T0; `shared` is the URL of one for the leases."""
     store = Store(path / "edge.db")
     async with store.running():
+        leases = store.engine if shared is None else create_async_engine(shared)
         async with store.engine.begin() as connection:
             await connection.run_sync(schema.METADATA.create_all)
+        async with leases.begin() as connection:
             await connection.run_sync(ipam_schema.METADATA.create_all)
-        made = Stage(store)
+        made = Stage(store, leases)
         made.at = T0 - 3600
         await made.begin()
         made.at = T0
         yield made
+        if shared is not None:
+            await leases.dispose()
 
 
 def told(answer: Answer) -> list[tuple[str, str, str]]:

@@ -114,6 +114,31 @@ def test_an_address_that_nobody_has_is_silent_to_all_that_was_asked(cable: Cable
     ]
 
 
+def test_two_hosts_that_probe_for_the_same_address_see_each_other(cable: Cable) -> None:
+    async def everything() -> list[list[Outcome]]:
+        clock = SystemClock()
+        helpers = [
+            Helper(clock, ("ip", "netns", "exec", cable.edge, *COMMAND)),
+            Helper(clock, ("ip", "netns", "exec", cable.home, *COMMAND)),
+        ]
+        both = [("edge0", helpers[0]), ("home0", helpers[1])]
+        found: list[list[Outcome]] = []
+        for address, method in (("192.0.2.78", Method.ARP), ("2001:db8::78", Method.ND)):
+            # The first question loads scapy, and nobody has that address.
+            for count in (1, 5):
+                wanted = [query(address, method, interface=name, count=count) for name, _ in both]
+                asking = zip(both, wanted, strict=True)
+                found.append(list(await asyncio.gather(*(helper.ask(each) for (_, helper), each in asking))))
+        for helper in helpers:
+            await helper.stop()
+        return found
+
+    found = asyncio.run(everything())
+    for both in (found[1], found[3]):
+        assert [type(each) for each in both] == [InUse, InUse]
+        assert both[0].mac == MAC  # type: ignore[union-attr]
+
+
 def test_our_own_address_is_in_use(cable: Cable) -> None:
     found = ask(cable, query("192.0.2.1"), query("2001:db8::1"))
     assert [type(each) for each in found] == [InUse, InUse]

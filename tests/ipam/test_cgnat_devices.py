@@ -172,4 +172,4 @@ def test_a_plan_that_would_fill_the_device_is_refused(device: Device) -> None:
         sharing=64,
         block_size=1_008,
     )
-    assert "262144 lines" in refused(wanted, device).why
+    assert "at least 262144 lines" in refused(wanted, device).why

@@ -8,10 +8,11 @@ from ipaddress import ip_network
 from itertools import combinations
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.replica.claims import Claims, fixed_of
+from daemon.replica.claims import Claims, Taken, fixed_of
 from daemon.replica.index import Index
 from daemon.replica.pools import PoolSpec
 from daemon.replica.records import Plan, Record, Subscriber, Tenant
@@ -23,6 +24,7 @@ from ipam.address import Unit
 from ipam.kinds import Space
 from ipam.model import Claim, Pool, Problem, range_of
 from radius.dictionary import shipped
+from tests.daemon.sync.test_references import stored, told
 
 Check = Callable[..., Checked]
 DICTIONARY = shipped()
@@ -146,7 +148,9 @@ plan_objects = st.builds(
 PLANS = [{"kind": "plan", "id": name, "body": {}} for name in ("p1", "p2")]
 
 
-def unique_objects(of: st.SearchStrategy[dict[str, Any]], most: int) -> st.SearchStrategy[list[dict[str, Any]]]:
+def unique_objects(
+    of: st.SearchStrategy[dict[str, Any]], most: int
+) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(of, max_size=most, unique_by=lambda each: (each["kind"], each["id"]))
 
 
@@ -198,3 +202,199 @@ def _with_plans(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _record(objects: list[dict[str, Any]], kind: str, key: str) -> Record:
     (each,) = (each for each in objects if (each["kind"], each["id"]) == (kind, key))
     return to_record(kind, "demo", key, each.get("body", {}), DICTIONARY)
+
+
+POOL = "- {kind: pool, id: home, body: {kind: v4, ranges: 10.0.0.0/24, exclusions: 10.0.0.240/28}}\n"
+BASE = "- {kind: tenant, id: demo}\n- {kind: plan, id: red, body: {vrf: red}}\n"
+
+
+def person(name: str, more: str) -> str:
+    return f"- {{kind: subscriber, id: {name}, body: {{access_mode: none, {more}}}}}\n"
+
+
+@pytest.mark.parametrize(
+    "fits",
+    [
+        "ipv4_address: 10.0.0.7",
+        "routes: 10.0.0.7/32",
+        "routes: 10.0.0.248/29",
+        "routes: 10.0.1.0/24",
+        "plan: red, routes: 10.0.0.0/29",
+        "service: {vrf: blue}, routes: 10.0.0.0/29",
+        "routes: 0.0.0.0/0",
+    ],
+)
+def test_an_address_may_be_one_slot_of_a_pool_or_excluded_or_elsewhere(checked: Check, fits: str) -> None:
+    assert checked(BASE + POOL + person("alice", fits)).problems == ()
+
+
+def test_a_block_that_cuts_into_a_pool_is_refused_with_both_names_and_what_to_do(checked: Check) -> None:
+    (problem,) = checked(BASE + POOL + person("alice", "routes: [10.0.1.0/24, 10.0.0.8/29]")).problems
+    assert (problem.slug, problem.id, problem.path) == ("overlap", "alice", "items[3].body.routes[1]")
+    assert problem.got == "10.0.0.8/29, which cuts into pool home in VRF default"
+    assert problem.hint == "add `exclusions: [10.0.0.8/29]` to pool home, or choose other addresses"
+
+
+def test_two_subscribers_cannot_have_one_address_however_it_is_written(checked: Check) -> None:
+    text = BASE + person("alice", "ipv4_address: 203.0.113.5") + person("bob", "routes: 203.0.113.5/32")
+    (problem,) = checked(text).problems
+    assert (problem.slug, problem.id, problem.got) == (
+        "taken",
+        "bob",
+        "203.0.113.5, which subscriber alice has",
+    )
+    (problem,) = checked(text.replace("113.5/32", "113.0/29")).problems
+    assert problem.got == "203.0.113.0/29, which overlaps 203.0.113.5 of subscriber alice in VRF default"
+    apart = text.replace("routes: ", "plan: red, routes: ")
+    assert checked(apart).problems == ()
+    (problem,) = checked(apart.replace("none, ipv4", "none, plan: red, ipv4")).problems
+    assert problem.got == "203.0.113.5, which subscriber alice has in VRF red"
+
+
+def test_a_pool_is_refused_beside_another_and_over_what_somebody_has(checked: Check) -> None:
+    index = stored(checked, BASE + POOL + person("alice", "routes: 10.0.2.0/29"))
+    new = "- {kind: tenant, id: demo}\n- {kind: pool, id: new, body: {kind: v4, ranges: [10.9.0.0/24, RANGE]}}\n"
+    (problem,) = checked(new.replace("RANGE", "10.0.0.128-10.0.1.9"), index=index).problems
+    assert (problem.id, problem.path) == ("new", "items[1].body.ranges[1]")
+    assert problem.got == "10.0.0.128-10.0.1.9, which overlaps pool home in VRF default"
+    (problem,) = checked(new.replace("RANGE", "10.0.2.0/24"), index=index).problems
+    assert problem.got == "10.0.2.0/24, into which 10.0.2.0/29 of subscriber alice cuts in VRF default"
+    gone = person("alice", "routes: 10.0.3.0/29")
+    assert checked(new.replace("RANGE", "10.0.2.0/24") + gone, index=index).problems == ()
+    assert checked(new.replace("RANGE", "10.0.2.0/24"), index=index, replace=True).problems == ()
+
+
+def test_what_a_refused_object_keeps_is_in_the_way_of_others(checked: Check) -> None:
+    index = stored(checked, BASE + POOL + person("alice", "ipv4_address: 203.0.113.5"))
+    text = BASE + person("bob", "ipv4_address: 203.0.113.5")
+    assert checked(text + person("alice", "ipv4_address: 203.0.113.6"), index=index).problems == ()
+    done = checked(text + person("alice", "routes: 10.0.0.0/29"), index=index)
+    assert [(each.id, each.slug) for each in done.problems] == [("alice", "overlap"), ("bob", "taken")]
+    done = checked(text + person("alice", "ipv4_address: 1"), index=index)
+    assert [(each.id, each.slug) for each in done.problems] == [("alice", "bad-address"), ("bob", "taken")]
+
+
+def test_a_plan_cannot_take_its_subscribers_where_their_addresses_are_not_free(checked: Check) -> None:
+    base = BASE + "- {kind: plan, id: home, body: {}}\n"
+    people = person("alice", "plan: home, ipv4_address: 203.0.113.5") + person(
+        "bob", "plan: red, ipv4_address: 203.0.113.5"
+    )
+    index = stored(checked, base + people)
+    moved = base.replace("home, body: {}", "home, body: {vrf: red}")
+    (problem,) = checked(moved, index=index).problems
+    assert (problem.id, problem.slug, problem.path) == ("home", "overlap", "items[2].body.vrf")
+    assert problem.got == (
+        "a VRF in which a subscriber of this plan would have 203.0.113.5, which subscriber bob has in VRF red"
+    )
+    # The plan stays where it is, and so its subscribers must fit in there.
+    carol = person("carol", "plan: home, ipv4_address: 203.0.113.9")
+    dave = person("dave", "ipv4_address: 203.0.113.9")
+    assert [each.id for each in checked(moved + carol + dave, index=index).problems] == ["home", "dave"]
+    assert checked(moved + person("bob", "plan: red"), index=index).problems == ()
+
+
+def test_claims_follow_a_plan_to_its_vrf_once_its_load_is_whole(checked: Check) -> None:
+    index = stored(checked, BASE + person("alice", "plan: red, ipv4_address: 203.0.113.5"))
+    demo = index.tenants["demo"]
+    found = Taken(Unit(Space.IPV4, 0xCB007105, 32), "alice")
+    assert list(demo.claims.overlapping("red", Space.IPV4, 0, 1 << 32)) == [found]
+    put(index, checked(BASE.replace("vrf: red", "vrf: blue")).records)
+    assert list(demo.claims.overlapping("red", Space.IPV4, 0, 1 << 32)) == []
+    assert list(demo.claims.overlapping("blue", Space.IPV4, 0, 1 << 32)) == [found]
+    put(index, (), ["alice"])
+    assert list(demo.claims.overlapping("blue", Space.IPV4, 0, 1 << 32)) == []
+
+
+# -- pools and selectors by themselves
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "slug", "expected"),
+    [
+        ("kind: v4", "body", "missing", "`ranges`"),
+        ("kind: v4, ranges: []", "body.ranges", "missing", "at least one range"),
+        ("kind: v4, ranges: 2001:db8::/64", "body.ranges[0]", "bad-range", "an IPv4 prefix"),
+        ("kind: pd, ranges: 2001:db8::/60", "body.ranges[0]", "bad-range", "a whole number of /56 units"),
+        ("kind: svlan, ranges: 0-9", "body.ranges[0]", "bad-range", "VLAN ids from 1 to 4094"),
+        ("kind: v4, ranges: [10.0.0.0/24, 10.0.0.9]", "body.ranges[1]", "overlap", "ranges that do not"),
+        ("kind: v4, ranges: 10.0.0.0/24, exclusions: x", "body.exclusions[0]", "bad-range", "an IPv4 prefix"),
+        ("kind: cgn-block, ranges: 192.0.2.0/28", "body", "missing", "`unit_length`: how many ports"),
+        ("kind: pd, ranges: 2001:db8::/40, unit_length: 57", "body.unit_length", "pool-unit-nibble", "/57"),
+        ("kind: v4, ranges: 10.0.0.0/24, low_percent: 1", "body.critical_percent", "pool-thresholds", "0 <="),
+        ("kind: v4, ranges: 10.0.0.0/24, fallbacks: home", "body.fallbacks", "pool-fallback", "own fallback"),
+        ("kind: v4, ranges: 10.0.0.0/24, hold_s: -1", "body.hold_s", "bad-duration", "a time such as"),
+        ("kind: fixed, ranges: 10.0.0.0/24", "body.kind", "unknown-word", "one of v4"),
+    ],
+)
+def test_what_is_wrong_with_a_pool_is_told(
+    checked: Check, body: str, path: str, slug: str, expected: str
+) -> None:
+    text = BASE + f"- {{kind: pool, id: home, body: {{{body}}}}}\n"
+    (problem,) = checked(text).problems
+    assert (problem.path, problem.slug) == (f"items[2].{path}", slug)
+    assert expected in problem.expected
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "slug", "hint"),
+    [
+        ("pools: {v4: hom}", "pools.v4[0]", "unknown-pool", "did you mean home?"),
+        ("pools: {pd: home}", "pools.pd[0]", "pool-of-other-kind", ""),
+        ("pools: {cgn-block: home}", "pools.cgn-block", "no-attribute", "RADIUS has no attribute"),
+        ("pools: {}", "pools", "missing", ""),
+        ("pools: {v4: home}, match: {plan: rde}", "match.plan", "unknown-plan", "did you mean red?"),
+        (
+            "pools: {v4: home}, match: {attribute: {name: Nas-Prt-Type, value: x}}",
+            "match.attribute.name",
+            "unknown-attribute",
+            "did you mean NAS-Port-Type",
+        ),
+        (
+            "pools: {v4: home}, match: {attribute: {name: NAS-Port-Type, value: x}}",
+            "match.attribute.value",
+            "unencodable",
+            "NAS-Port-Type",
+        ),
+        (
+            "pools: {v4: home}, match: {attribute: {name: User-Password, value: x}}",
+            "match.attribute.name",
+            "attribute-not-allowed",
+            "",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_selector_is_told(
+    checked: Check, body: str, path: str, slug: str, hint: str
+) -> None:
+    text = BASE + POOL + f"- {{kind: selector, id: s, body: {{{body}}}}}\n"
+    (problem,) = checked(text).problems
+    assert (problem.path, problem.slug) == (f"items[3].body.{path}", slug)
+    assert problem.hint.startswith(hint)
+
+
+def test_a_selector_has_its_attribute_as_the_dictionary_writes_it(record: Callable[..., Any]) -> None:
+    body = {"match": {"attribute": {"name": "nas-port-type", "value": 15}}, "pools": {"v4": "home"}}
+    assert record("selector", body).selector.match.attribute == ("NAS-Port-Type", "Ethernet")
+
+
+def test_a_selector_may_name_a_nas_and_a_site_that_come_later(checked: Check) -> None:
+    match = "match: {nas: bng-9, site: north}"
+    text = BASE + POOL + f"- {{kind: selector, id: s, body: {{{match}, pools: {{v4: home}}}}}}\n"
+    done = checked(text)
+    assert done.problems == ()
+    assert told(done.warnings) == [
+        (4, "unknown-nas", "items[3].body.match.nas"),
+        (4, "unknown-site", "items[3].body.match.site"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranges", "slots"),
+    [("v4", "10.0.0.0/8", 1 << 24), ("pd", "2001:db8::/32", 1 << 24), ("v4", "192.0.2.10-192.0.2.99", 90)],
+)
+def test_a_pool_has_all_its_slots_at_once(
+    record: Callable[..., Any], kind: str, ranges: str, slots: int
+) -> None:
+    spec = record("pool", {"kind": kind, "ranges": ranges})
+    assert sum(part.slots for part in spec.parts()) == slots
+    assert spec.ranges == (ranges,)

@@ -1,0 +1,206 @@
+"""Whether a definition may be taken over: what is wrong with it by itself, and what of others it would overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+
+from daemon.leases.definitions_edits import LASTING, Problems, problem
+from daemon.replica.claims import NO_UNITS, Claims, Part, Taken
+from daemon.replica.index import Index
+from daemon.replica.pools import Span
+from ipam.address import Unit
+from ipam.definition_rows import DefinedBy, Definition
+from ipam.kinds import FREE, Kind, Space
+from ipam.layout import Listed
+from ipam.model import Pool, Problem, Range, faults, space_of, span_of
+from ipam.overlap import check
+from ipam.register import Register
+from ipam.selection import check as check_names
+
+_REMEDY = {
+    DefinedBy.PLATFORM: "change it on the platform (or in the data file that it came from)",
+    DefinedBy.OPERATOR: "the platform's pool needs another name, or the operator's is deleted first",
+}
+
+
+def pool_problems(
+    register: Register, index: Index, reserved: Claims, wanted: Definition, known: Pool | None
+) -> Problems:
+    """Return why a pool cannot be as it is wanted; `known` is what it is now, None for a new one.
+
+    Names of fallbacks are asked only of operators: the platform's may be loaded one after the other.
+    """
+    pool = wanted.pool
+    found = [*faults(pool), *_name_problems(pool), *_lasting_problems(pool, known)]
+    if wanted.by is DefinedBy.OPERATOR:
+        found += _fallback_problems(register, pool)
+    if found:
+        return tuple(found)
+    slots = set() if known is None else {each.first_slot for each in known.ranges}
+    fresh = replace(pool, ranges=tuple(each for each in pool.ranges if each.first_slot not in slots))
+    return (*_neighbour_problems(register, pool, fresh), *_claim_problems(register, index, reserved, fresh))
+
+
+def _name_problems(pool: Pool) -> Problems:
+    if (
+        pool.name
+        and pool.name.isprintable()
+        and not pool.name.startswith("fixed:")
+        and pool.name.strip() == pool.name
+    ):
+        return ()
+    text = f"pool {pool.name!r}: a name of printable characters is expected, not beginning with `fixed:`"
+    return problem("pool-name", (pool.name,), text)
+
+
+def _lasting_problems(pool: Pool, known: Pool | None) -> Iterator[Problem]:
+    for name in LASTING if known is not None else ():
+        if getattr(pool, name) != getattr(known, name):
+            text = (
+                f"pool {pool.name}: {name} cannot be changed, because leases would have other addresses; "
+                f"make another pool and drain this one"
+            )
+            yield Problem(slug="pool-lasting", names=(pool.name,), text=text)
+
+
+def _fallback_problems(register: Register, pool: Pool) -> Problems:
+    named = [
+        shelf.pool
+        for name in pool.fallbacks
+        if (shelf := register.find(pool.tenant, name)) is not None and name != pool.name
+    ]
+    return tuple(each for each in check_names((), [pool, *map(_alone, named)]))
+
+
+def _alone(pool: Pool) -> Pool:
+    return replace(pool, fallbacks=())
+
+
+def neighbours(register: Register, pool: Pool) -> list[Pool]:
+    """Return the other pools of the tenant and VRF that share an address with this one, port blocks included."""
+    mine = _spans(pool)
+    return [
+        shelf.pool
+        for (tenant, name), shelf in register.shelves.items()
+        if tenant == pool.tenant
+        and name != pool.name
+        and shelf.pool.vrf == pool.vrf
+        and shelf.pool.kind is not Kind.FIXED
+        and _touch(mine, _spans(shelf.pool))
+    ]
+
+
+def _spans(pool: Pool) -> list[tuple[Space, int, int]]:
+    found: list[tuple[Space, int, int]] = []
+    for part in pool.ranges:
+        first, last = span_of(pool, part)
+        found.append((space_of(pool), first, last))
+        if pool.kind is Kind.CGN_BLOCK:
+            found.append((Space.IPV4, first >> 16, last >> 16))
+    return found
+
+
+def _touch(mine: list[tuple[Space, int, int]], theirs: list[tuple[Space, int, int]]) -> bool:
+    return any(
+        space is other and first <= their_last and their_first <= last
+        for space, first, last in mine
+        for other, their_first, their_last in theirs
+    )
+
+
+def _neighbour_problems(register: Register, pool: Pool, fresh: Pool) -> Problems:
+    """Return what the new ranges overlap: other pools, and the pool's own."""
+    found = check([fresh, *neighbours(register, fresh)]) if fresh.ranges else ()
+    mine = f"pool {pool.name}"
+    own = check([pool]) if fresh.ranges else ()
+    remedy = "give one of them other ranges, or another VRF"
+    return tuple(
+        replace(each, text=f"{each.text}: {remedy}") for each in (*found, *own) if mine in each.names
+    )
+
+
+def _claim_problems(register: Register, index: Index, reserved: Claims, fresh: Pool) -> list[Problem]:
+    """Return the fixed addresses, routed blocks, reservations and fixed leases that cannot be slots of the pool."""
+    tenant = index.tenants.get(fresh.tenant)
+    found: list[Problem] = []
+    for space, part in _parts(fresh):
+        span = fresh.vrf, space, part.first, part.last
+        if tenant is not None:
+            taken = tenant.claims.overlapping(*span, but=part.length)
+            found += _misfits(taken, part, "what the data give to subscriber", "change one of the two")
+        if space is not Space.PORTS:
+            taken = reserved.overlapping(*span, but=part.length)
+            found += _misfits(taken, part, "a reservation of", "delete the reservation first")
+        leases = _fixed_leases(register, fresh, space, part)
+        found += _misfits(leases, part, "the fixed lease of", "end its session first")
+    return found
+
+
+def _parts(pool: Pool) -> Iterator[tuple[Space, Part]]:
+    for each in pool.ranges:
+        first, last = span_of(pool, each)
+        yield space_of(pool), Part(first, last, pool.unit_length, pool.name, pool.exclusions)
+        if pool.kind is Kind.CGN_BLOCK:
+            yield Space.IPV4, Part(first >> 16, last >> 16, NO_UNITS, pool.name, pool.exclusions)
+
+
+def _misfits(taken: Iterable[Taken], part: Part, what: str, remedy: str) -> Iterator[Problem]:
+    for unit, owner in taken:
+        if not part.has_room_for(unit):
+            text = (
+                f"pool {part.pool} and {unit}, {what} {owner}, overlap, and {unit} is not one unit of the pool: "
+                f"{remedy}, or exclude {unit} from the pool"
+            )
+            yield Problem(slug="overlap", names=(f"pool {part.pool}", f"{unit} of {owner}"), text=text)
+
+
+def _fixed_leases(register: Register, pool: Pool, space: Space, part: Part) -> Iterator[Taken]:
+    """Yield the units outside of pools that are in use, or wait after it, where a range is to be."""
+    shelf = register.find(pool.tenant, register.fixed_name(pool.vrf))
+    if shelf is None or not isinstance(shelf.layout, Listed):
+        return
+    for unit in _prefixes(space, part.first, part.last):
+        own = shelf.layout.find(unit)
+        slots = [*shelf.layout.overlapping(unit), *([own] if own >= 0 else [])]
+        for slot in slots:
+            cell = shelf.allocator.cell_at(slot)
+            if cell >= 0 and shelf.allocator.states[cell] != FREE:
+                yield Taken(shelf.layout.unit(slot), shelf.owner_of(cell))
+
+
+def _prefixes(space: Space, first: int, last: int) -> Iterator[Unit]:
+    if space is Space.IPV4:
+        for four in summarize_address_range(IPv4Address(first), IPv4Address(last)):
+            yield Unit(space, int(four.network_address), four.prefixlen)
+    elif space is Space.IPV6:
+        for six in summarize_address_range(IPv6Address(first), IPv6Address(last)):
+            yield Unit(space, int(six.network_address), six.prefixlen)
+
+
+def fixed_inside(register: Register, pool: Pool, part: Range) -> list[Taken]:
+    """Return the units outside of pools that are in use where a range is to be, each with its owner."""
+    first, last = span_of(pool, part)
+    there = Part(first, last, pool.unit_length, pool.name, pool.exclusions)
+    return list(_fixed_leases(register, pool, space_of(pool), there))
+
+
+def not_yours(known: Definition) -> Problems:
+    """Return that a pool is the other party's."""
+    pool = known.pool
+    whose = "the platform" if known.by is DefinedBy.PLATFORM else "an operator"
+    text = f"pool {pool.name} of tenant {pool.tenant} was defined by {whose}: {_REMEDY[known.by]}"
+    return problem("pool-of-other-origin", (pool.name,), text)
+
+
+def unknown(tenant: str, name: str) -> Problems:
+    """Return that there is no such pool."""
+    return problem(
+        "pool-unknown", (name,), f"tenant {tenant} has no pool {name}; `pool list` shows those there are"
+    )
+
+
+def span_parts(pool: Pool) -> tuple[tuple[Space, Span], ...]:
+    """Return where a pool's units lie."""
+    return tuple((space_of(pool), span_of(pool, part)) for part in pool.ranges)
