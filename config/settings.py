@@ -24,7 +24,7 @@ from config.base import (
     restart,
 )
 from config.enforcement import Coa, Policy, Staff, Storm
-from config.ipam import Ipam
+from config.ipam import Ipam, Probe
 
 
 class Edge(Section):
@@ -315,6 +315,7 @@ class Settings(Section):
     staff: Staff = Staff()
     storm: Storm = Storm()
     ipam: Ipam = Ipam()
+    probe: Probe = Probe()
     api: Api = Api()
     store: Store = Store()
     secrets: Secrets = Secrets()

@@ -45,7 +45,7 @@ class Why(StrEnum):
 
 
 REMEDIES: Final = {
-    Why.SWITCHED_OFF: "set enabled = true in [ipam.probe]",
+    Why.SWITCHED_OFF: "name an interface and prefixes in `probe.reaches`",
     Why.NO_SCAPY: "pip install dotmac-edge[capture]",
     Why.NO_PERMISSION: "give the service AmbientCapabilities=CAP_NET_RAW, CapabilityBoundingSet=CAP_NET_RAW and "
     "RestrictAddressFamilies=AF_PACKET AF_NETLINK, see docs/operations.md",
@@ -54,11 +54,11 @@ REMEDIES: Final = {
     Why.NOT_ETHERNET: "ask with the method icmp",
     Why.NO_SOURCE: "give the interface an address, or ask with arp or nd",
     Why.NOT_SENT: "look at the interface and its routes",
-    Why.NOT_REACHED: "name an interface for its prefix in [ipam.probe]",
+    Why.NOT_REACHED: "name an interface for its prefix in `probe.reaches`",
     Why.NO_ADDRESS: "single addresses can be asked: of a prefix, name one of its addresses",
-    Why.BUSY: "try again in a few seconds, or raise rate and queue in [ipam.probe]",
+    Why.BUSY: "try again in a few seconds, or raise `probe.per_s` and `probe.queue`",
     Why.TOO_LATE: "nothing: its slot has changed its state meanwhile",
-    Why.MANY_ADDRESSES: "a router that does proxy ARP, or an attacker: name its MAC in ignore_macs of [ipam.probe]",
+    Why.MANY_ADDRESSES: "a router that does proxy ARP, or an attacker: name its MAC in `probe.ignore_macs`",
     Why.HELPER_ENDED: "try again in ten seconds; the log of the daemon says how it ended",
     Why.HELPER_SILENT: "try again in ten seconds: it is started anew",
 }

@@ -39,5 +39,6 @@ def test_these_are_live_and_no_others() -> None:
         "policy.retry_window_s",
         "policy.retry_pause_s",
         "coa.unchangeable",
+        "ipam.on_conflict",
         "data.files",
     ]

@@ -56,7 +56,7 @@ def test_switched_off_nothing_is_sent() -> None:
         assert await prober.ask(QUERY) == off
         assert await prober.check("acme", "", read_unit("192.0.2.9")) == off
         assert wire.asked == []
-        assert "[ipam.probe]" in off.remedy
+        assert "`probe.reaches`" in off.remedy
 
     run(scenario, enabled=False)
 
