@@ -6,6 +6,9 @@ EXAMPLE := config/examples/edge.toml
 
 .PHONY: help setup compile pure run demo test check format docs bench clean
 
+# The tests of the address book that are quick: they are run pure as well as compiled.
+BOOK_TESTS := $(addprefix tests/ipam/test_,allocator.py blocks_machine.py book.py book_machine.py history.py model.py)
+
 HOT := $(shell sed -n 's/^    "\(.*\.py\)",/\1/p' setup.py)
 
 help:
@@ -25,18 +28,18 @@ setup: .venv/.stamp
 	$(BIN)/pip install --quiet --editable '.[capture,fast]' --config-settings editable_mode=compat --group dev
 	touch $@
 
-# The request path as machine code, where there is a C compiler; the Python files run otherwise.
+# The request path and the address book as machine code, where there is a C compiler; the Python files run otherwise.
 compile: .venv/.compiled
 
 .venv/.compiled: .venv/.stamp setup.py $(HOT)
 	@if command -v cc > /dev/null; then \
-		echo "compiling the request path (half a minute, once)"; \
+		echo "compiling the request path (a minute, once)"; \
 		DOTMAC_EDGE_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace > build.log 2>&1 || { cat build.log; exit 1; }; \
 	else echo "no C compiler: the request path runs as Python"; fi
 	@touch $@
 
 pure:
-	@find radius daemon . -maxdepth 2 -name '*.so' -not -path './.venv/*' -delete
+	@find radius ipam daemon . -maxdepth 2 -name '*.so' -not -path './.venv/*' -delete
 	@rm -rf build .venv/.compiled
 
 run: compile
@@ -48,7 +51,7 @@ demo: compile
 test: setup check
 	scripts/test-packages.sh
 	$(MAKE) --no-print-directory pure
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/radius tests/daemon
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/radius tests/daemon $(BOOK_TESTS)
 	$(MAKE) --no-print-directory compile
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 

@@ -1,13 +1,14 @@
-"""Compiles the request path with mypyc when DOTMAC_EDGE_COMPILE=1; everything else is in pyproject.toml.
+"""Compiles the hot path with mypyc when DOTMAC_EDGE_COMPILE=1; everything else is in pyproject.toml.
 
-The compiled modules are the same code, a third faster. Without them, or without a compiler, the Python files run.
+It is what a login, an accounting packet and a lease go through. The compiled modules are the same code, a third
+faster. Without them, or without a compiler, the Python files run.
 """
 
 import os
 
 from setuptools import setup
 
-REQUEST_PATH = [
+HOT_PATH = [
     "daemon/aaa/access.py",
     "daemon/aaa/accounting.py",
     "daemon/aaa/admission.py",
@@ -33,6 +34,22 @@ REQUEST_PATH = [
     "daemon/aaa/storm.py",
     "daemon/aaa/token.py",
     "daemon/metrics.py",
+    "ipam/address.py",
+    "ipam/allocator.py",
+    "ipam/book.py",
+    "ipam/cells.py",
+    "ipam/choose.py",
+    "ipam/history.py",
+    "ipam/layout.py",
+    "ipam/lease.py",
+    "ipam/ledger.py",
+    "ipam/register.py",
+    "ipam/restore.py",
+    "ipam/segment.py",
+    "ipam/shelf.py",
+    "ipam/shuffle.py",
+    "ipam/steward.py",
+    "ipam/wheel.py",
     "radius/authenticator.py",
     "radius/duplicates.py",
     "radius/hiding.py",
@@ -43,6 +60,6 @@ REQUEST_PATH = [
 if os.environ.get("DOTMAC_EDGE_COMPILE") == "1":
     from mypyc.build import mypycify
 
-    setup(ext_modules=mypycify(REQUEST_PATH, opt_level="3"))
+    setup(ext_modules=mypycify(HOT_PATH, opt_level="3"))
 else:
     setup()

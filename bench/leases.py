@@ -101,7 +101,8 @@ class Bench:
 
     def _miss(self, name: str, problem: Exception) -> None:
         say(f"{name} is not measured: {problem}")
-        self.missing[name] = str(problem).splitlines()[0]
+        lines = [line for line in str(problem).splitlines() if line.strip()]
+        self.missing[name] = " ".join(dict.fromkeys((lines[0], lines[-1])))  # what failed, and why
 
     def _book(self) -> None:
         place = self.place

@@ -7,9 +7,10 @@ so none waits and no two get the same. On SQLite, which one node has to itself, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ipam.blocks import Block
@@ -51,6 +52,37 @@ async def claim_block(
     return None if found is None else await _take(connection, found, node, at)
 
 
+async def claim_blocks(
+    connection: AsyncConnection, tenant: str, pool: str, node: str, at: float, most: int
+) -> list[Block]:
+    """Take up to `most` blocks that nobody owns; they are this node's once the transaction is committed."""
+    free = (
+        select(BLOCK)
+        .where(BLOCK.c.tenant == tenant, BLOCK.c.pool == pool, BLOCK.c.owner.is_(None))
+        .order_by(BLOCK.c.first_slot)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return await _take_all(connection, (await connection.execute(free)).all(), node, at)
+
+
+async def take_over_blocks(
+    connection: AsyncConnection, dead: str, node: str, at: float, most: int
+) -> list[Block]:
+    """Take up to `most` blocks from a node that is known to be dead.
+
+    Should it live after all, its next batch is refused.
+    """
+    owned = (
+        select(BLOCK)
+        .where(BLOCK.c.owner == dead)
+        .order_by(*BLOCK.primary_key.columns)
+        .limit(most)
+        .with_for_update()
+    )
+    return await _take_all(connection, (await connection.execute(owned)).all(), node, at)
+
+
 async def take_over_block(
     connection: AsyncConnection, block: Block, dead: str, node: str, at: float
 ) -> Block | None:
@@ -83,8 +115,34 @@ async def blocks_of(connection: AsyncConnection, node: str) -> list[Block]:
     return [_block(row) for row in rows]
 
 
+async def blocks_by_node(connection: AsyncConnection) -> list[tuple[str, str, str, int, int]]:
+    """Return tenant, pool, node (empty: nobody), how many blocks and how many slots, sorted."""
+    slots = func.sum(BLOCK.c.last_slot - BLOCK.c.first_slot + 1)
+    owner = func.coalesce(BLOCK.c.owner, "")
+    found = (
+        select(BLOCK.c.tenant, BLOCK.c.pool, owner, func.count(), slots)
+        .group_by(BLOCK.c.tenant, BLOCK.c.pool, owner)
+        .order_by(BLOCK.c.tenant, BLOCK.c.pool, owner)
+    )
+    return [(row[0], row[1], row[2], int(row[3]), int(row[4])) for row in await connection.execute(found)]
+
+
 def _is(block: Block) -> tuple[Any, ...]:
     return BLOCK.c.tenant == block.tenant, BLOCK.c.pool == block.pool, BLOCK.c.first_slot == block.first_slot
+
+
+async def _take_all(connection: AsyncConnection, found: Sequence[Any], node: str, at: float) -> list[Block]:
+    if not found:
+        return []
+    first = found[0]
+    same_pool = all((each.tenant, each.pool) == (first.tenant, first.pool) for each in found)
+    if not same_pool:
+        return [await _take(connection, each, node, at) for each in found]
+    values = {"owner": node, "generation": BLOCK.c.generation + 1, "taken_at": at}
+    mine = BLOCK.c.first_slot.in_([each.first_slot for each in found])
+    of_pool = BLOCK.c.tenant == first.tenant, BLOCK.c.pool == first.pool
+    await connection.execute(update(BLOCK).where(*of_pool, mine).values(**values))
+    return [replace(_block(each), generation=each.generation + 1) for each in found]
 
 
 async def _take(connection: AsyncConnection, found: Any, node: str, at: float) -> Block:

@@ -52,18 +52,40 @@ def divide(slots: int, size: int) -> tuple[tuple[int, int], ...]:
 
 
 def gain_block(
-    register: Register, book: Book, block: Block, rows: Iterable[LeaseRow], now: float, at: float
+    register: Register,
+    book: Book,
+    block: Block,
+    rows: Iterable[LeaseRow],
+    now: float,
+    at: float,
+    *,
+    closed: bool = False,
 ) -> int:
     """Begin to use a block that the store has given to this node; return how many rows could not be restored.
 
     `rows` are all slots of it that are stored. Their waits and lease times begin anew. What this node may still
-    know of the block from an earlier generation is lost first, so no batch may be under way.
+    know of the block from an earlier generation is lost first, so no batch may be under way then. With `closed`,
+    no lease begins in it before `keep_block`.
     """
     shelf = register.shelves[block.tenant, block.pool]
     assert shelf.divided, "a pool that is not divided is all this node's"
     lose_block(register, book, block.tenant, block.pool, block.first_slot, now, at)
     shelf.open_slots(block.first_slot, block.last_slot, block=block.first_slot, fence=block.generation)
-    return restore(register, book, rows, now)
+    if closed:
+        for segment in shelf.allocator.segments:
+            if segment.block == block.first_slot:
+                shelf.allocator.close(segment)
+    return restore(register, book, [_of_another(row, block) for row in rows], now)
+
+
+def _of_another(row: LeaseRow, block: Block) -> LeaseRow:
+    """Return a row whose session is no session of this node's where an earlier owner of the block wrote it.
+
+    Each node numbers its own sessions, so a number alone could be of another one here.
+    """
+    if not row.session or row.fence == block.generation or "@" in row.session:
+        return row
+    return row._replace(session=f"{row.session}@{row.fence}")
 
 
 def give_block(register: Register, tenant: str, pool: str, first_slot: int) -> Given:
@@ -96,16 +118,38 @@ def keep_block(register: Register, tenant: str, pool: str, first_slot: int) -> N
     shelf.close_as_defined()
 
 
-def outdated(register: Register, owned: Iterable[Block]) -> tuple[tuple[str, str, int], ...]:
-    """Return the blocks that this node uses and does not own by the store: tenant, pool, first slot."""
-    store = {(each.tenant, each.pool, each.first_slot, each.generation) for each in owned}
-    used = {
+def held_blocks(register: Register) -> set[tuple[str, str, int, int]]:
+    """Return the blocks that this node uses: tenant, pool, first slot, generation."""
+    return {
         (tenant, pool, segment.block, segment.fence)
         for (tenant, pool), shelf in register.shelves.items()
         if shelf.divided
         for segment in shelf.allocator.segments
     }
-    return tuple(sorted((tenant, pool, first) for tenant, pool, first, _ in used - store))
+
+
+def sessions_in(
+    register: Register, book: Book, tenant: str, pool: str, first_slot: int | None = None
+) -> tuple[str, ...]:
+    """Return the names of the sessions that have leases in a block, or in all blocks of a pool."""
+    shelf = register.shelves[tenant, pool]
+    found: dict[str, None] = {}
+    for segment in shelf.allocator.segments:
+        if first_slot not in (None, segment.block):
+            continue
+        for cell in segment.cells():
+            tenure = shelf.tenures.get(cell)
+            for number in book.bundles_of(tenant, tenure.owner) if tenure is not None else ():
+                live = book.find(number)
+                if live is not None and live.session and (shelf, cell, tenure) in live.members:
+                    found[live.session] = None
+    return tuple(found)
+
+
+def outdated(register: Register, owned: Iterable[Block]) -> tuple[tuple[str, str, int], ...]:
+    """Return the blocks that this node uses and does not own by the store: tenant, pool, first slot."""
+    store = {(each.tenant, each.pool, each.first_slot, each.generation) for each in owned}
+    return tuple(sorted((tenant, pool, first) for tenant, pool, first, _ in held_blocks(register) - store))
 
 
 def lose_block(

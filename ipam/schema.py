@@ -109,6 +109,25 @@ BLOCK = Table(
     Column("taken_at", Double, nullable=False),
 )
 Index("ipam_block_by_owner", BLOCK.c.owner)
+_NOBODYS = BLOCK.c.owner.is_(None)
+Index(
+    "ipam_block_free",
+    BLOCK.c.tenant,
+    BLOCK.c.pool,
+    BLOCK.c.first_slot,
+    sqlite_where=_NOBODYS,
+    postgresql_where=_NOBODYS,
+)
+
+# The nodes that share this store. `boot` is that of the daemon which has the name now; `seen_at` is the database's time.
+NODE = Table(
+    "ipam_node",
+    METADATA,
+    Column("node", Text, primary_key=True),
+    Column("boot", BigInteger, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("hint", Text, nullable=False),  # where it is, for people
+)
 
 # Slots that were ever used, as they are; free ones for the sake of who had them last.
 LEASE = Table(

@@ -32,6 +32,8 @@ _SLICE_S = 0.002  # of looking before requests get their turn
 _SLICE = 200
 _SLOWEST_S = 5.0
 _FEW = 10_000  # changed subscribers that are looked at one by one
+_ELSEWHERE = frozenset({"staff", "pool", "selector"})  # no live session follows from them
+_SLIGHT = _ELSEWHERE | {"subscriber"}  # one object, few sessions
 
 _Thing = TypeVar("_Thing")
 
@@ -117,9 +119,10 @@ class Reconciler:
     def changed(self, keys: Sequence[Key]) -> None:
         """Take note of changed or removed objects."""
         self._touched.append(keys)
-        if len(keys) <= _FEW and all(kind in ("subscriber", "staff") for _, kind, _ in keys):
+        kinds = {kind for _, kind, _ in keys}
+        if len(keys) <= _FEW and kinds <= _SLIGHT:
             self.mark((tenant, name) for tenant, kind, name in keys if kind == "subscriber")
-        else:
+        elif not kinds <= _ELSEWHERE:
             self.mark_all()
 
     def mark_all(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from daemon.api.services import Services
 from daemon.replica.codec import kind_of, tenant_of
 from daemon.replica.index import Index
+from daemon.replica.pools import SelectorSpec
 from daemon.replica.records import Record, Tenant
 from daemon.sync.check import Checked, check
 from daemon.sync.document import read
@@ -70,6 +71,8 @@ def _copy(index: Index) -> Index:
     for tenant in list(index.tenants.values()):
         copy.put(tenant.tenant)
         few: list[Record] = [*tenant.nases.values(), *tenant.plans.values(), *tenant.staff_by_id.values()]
+        few += tenant.pools.values()
+        few += [SelectorSpec(selector=each) for each in tenant.selectors.values()]
         for record in few:
             copy.put(record)
         mine = copy.tenants[tenant.tenant.id]

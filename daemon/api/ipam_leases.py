@@ -123,7 +123,7 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
             return done
 
     for action in ("release", "decline", "disable", "enable"):
-        add(action)  # type: ignore[arg-type] # each of them is one
+        add(action)
 
 
 def _add_next_available(router: APIRouter, desk: Desk, keys: Idempotency, offers: NextAvailable) -> None:
@@ -138,10 +138,12 @@ def _add_next_available(router: APIRouter, desk: Desk, keys: Idempotency, offers
         async def act(once: Once) -> NextAvailableView:
             owner = _tenant_of(desk, pool, tenant)
             wish = Wish(tenant=owner, pool=pool, owner=wanted.owner, count=wanted.count, name=once.name)
-            if wanted.hold == "lease":
-                given = await offers.lease(wish, wanted.seconds)
-            else:
-                given = await offers.reserve(wish, again=once.again)
+            leased = wanted.hold == "lease"
+            given = (
+                await offers.lease(wish, wanted.seconds)
+                if leased
+                else await offers.reserve(wish, again=once.again)
+            )
             answer = _given(wish, wanted.hold, given)
             listed = ", ".join(each.address for each in answer.items)
             await desk.note(request, WHAT, owner, pool, f"for {wanted.owner}", f"{wanted.hold}: {listed}")

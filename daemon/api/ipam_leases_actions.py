@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import HTTPException, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.aaa.coa_job import Intent, Job, Kind, view
+from daemon.aaa.coa.job import Intent, Job, Kind, view
 from daemon.aaa.session import Session
 from daemon.api.ipam_lease_models import ActionView
 from daemon.api.ipam_leases_listing import lease_view
@@ -68,8 +68,8 @@ class Desk:
         members = {
             Place(shelf, shelf.allocator.slots[cell]) for live in bundles for shelf, cell, _ in live.members
         }
-        for each in members:
-            await settled(self.addresses, each)
+        for member in members:
+            await settled(self.addresses, member)
         says = (
             "released"
             if len(members) == 1

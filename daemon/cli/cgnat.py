@@ -53,8 +53,20 @@ def _prefixes(_context: click.Context, _option: click.Parameter, values: tuple[s
 def _numbers(command: _Command) -> _Command:
     """Give a command the options that a plan and a demand share."""
     for option in (
-        click.option("--last-port", type=click.IntRange(1, _MAX_PORT), default=_MAX_PORT, show_default=True),
-        click.option("--first-port", type=click.IntRange(1, _MAX_PORT), default=1024, show_default=True),
+        click.option(
+            "--last-port",
+            type=click.IntRange(1, _MAX_PORT),
+            default=_MAX_PORT,
+            show_default=True,
+            help="The highest port that is dealt out.",
+        ),
+        click.option(
+            "--first-port",
+            type=click.IntRange(1, _MAX_PORT),
+            default=1024,
+            show_default=True,
+            help="The lowest port that is dealt out.",
+        ),
         click.option(
             "--reserved-ports", callback=_ports, metavar="PORTS", help="Given to nobody: 5060,8000-8100."
         ),
@@ -68,17 +80,15 @@ def _numbers(command: _Command) -> _Command:
             show_default=True,
             help="How blocks are dealt out: one address after the other; every n-th port; as netmap does.",
         ),
-        _prefix_option("--outside"),
-        _prefix_option("--inside"),
+        _prefix_option("--outside", "Public addresses of the CGN; may be repeated."),
+        _prefix_option("--inside", "Addresses of the subscribers; may be repeated."),
     ):
         command = option(command)
     return command
 
 
-def _prefix_option(name: str) -> Callable[[_Command], _Command]:
-    return click.option(
-        name, multiple=True, required=True, callback=_prefixes, metavar="PREFIX", help="May be repeated."
-    )
+def _prefix_option(name: str, text: str) -> Callable[[_Command], _Command]:
+    return click.option(name, multiple=True, required=True, callback=_prefixes, metavar="PREFIX", help=text)
 
 
 def _device(command: _Command) -> _Command:
@@ -127,7 +137,9 @@ def list_command(context: click.Context, every: bool, tenant: str | None, output
 @plan_group.command("show")
 @click.argument("name")
 @click.option("--version", type=click.IntRange(1), help="The latest where it is left out.")
-@click.option("--rows", type=click.IntRange(0, 1_000_000), default=10, show_default=True)
+@click.option(
+    "--rows", type=click.IntRange(0, 1_000_000), default=10, show_default=True, help="How many rows."
+)
 @_device
 @tenant_option
 @output_option
@@ -180,7 +192,7 @@ def end(context: click.Context, /, name: str, output: str, **params: object) -> 
 
 
 @group.command()
-@click.option("--subscribers", type=click.IntRange(1), required=True)
+@click.option("--subscribers", type=click.IntRange(1), required=True, help="How many there are to be.")
 @_numbers
 @click.option(
     "--peak",
@@ -190,7 +202,14 @@ def end(context: click.Context, /, name: str, output: str, **params: object) -> 
     show_default=True,
     help="The part of them that is online at the peak.",
 )
-@click.option("--ports", "ports_per_subscriber", type=click.IntRange(1), default=2_000, show_default=True)
+@click.option(
+    "--ports",
+    "ports_per_subscriber",
+    type=click.IntRange(1),
+    default=2_000,
+    show_default=True,
+    help="The least for each subscriber.",
+)
 @click.option(
     "--reserve",
     "reserve_percent",

@@ -14,7 +14,7 @@ from daemon.cli.output import Column, output_option, show, show_one
 
 @click.group("data")
 def group() -> None:
-    """Load and export subscribers, plans and NASes.
+    """Load and export subscribers, plans, NASes, pools and selectors.
 
     Example: dotmac-edge data load config/examples/provider.yaml --dry-run
     """

@@ -13,7 +13,10 @@ from typing import Generic
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.clock import Clock
-from daemon.leases.lessor import Context, Lessor
+from daemon.leases import shared_book
+from daemon.leases.definitions_copy import DefinitionsCopy
+from daemon.leases.lessor import Context
+from daemon.leases.shared_store import SharedLessor, SharedWriter, reason_of
 from daemon.store.writer import Writer
 from ipam import definition_rows, store
 from ipam.block_rows import blocks_of
@@ -35,26 +38,38 @@ class AddressOptions:
 
     node: str = "edge"
     shared: bool = False
+    hint: str = ""  # where this node is, for the people who look at the list of nodes
 
 
 class Addresses(Generic[Context]):
     """The book of leases and its store. `restore` first; until then there is no `register`, `book` and `steward`.
 
     `problems` are sentences about what could not be taken up at the start, for `status`. `on_fenced` is told which
-    blocks the shared store has given to another node.
+    blocks the shared store has given to another node. `away` says why the shared store does not serve: fixed
+    addresses go on then, without history, and logins that want a pool are refused; `leases.nodes` has it come back.
     """
 
     register: Register
     book: Book
     steward: Steward
-    lessor: Lessor[Context]
+    lessor: SharedLessor[Context]
 
-    def __init__(self, engine: AsyncEngine, writer: Writer, clock: Clock, options: AddressOptions) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        writer: Writer,
+        clock: Clock,
+        options: AddressOptions,
+        copy: DefinitionsCopy | None = None,
+    ) -> None:
+        """`copy` is what is known of the shared store's definitions while that is away."""
         self.engine = engine
         self.writer = writer
         self.clock = clock
         self.options = options
         self.problems: tuple[str, ...] = ()
+        self.copy = copy
+        self.away: str | None = None
         self.strangers = 0  # stored slots of no pool here
         self.on_fenced: Callable[[tuple[Fence, ...]], None] = _ignore
         self._selectors: dict[str, Selectors] = {}
@@ -69,7 +84,13 @@ class Addresses(Generic[Context]):
         self._on_stored, self._on_refused = on_stored, on_refused
 
     async def restore(self) -> None:
-        """Read pools, leases and reservations back. Raises StoreUnavailable."""
+        """Read pools, leases and reservations back. Raises StoreUnavailable, but for a shared store: see `away`."""
+        if isinstance(self.writer, SharedWriter):
+            try:
+                await self.rejoin()
+            except Exception as error:  # noqa: BLE001 - whatever it is, logins with fixed addresses go on
+                await self.be_away(reason_of(error))
+            return
         node, now, at = self.options.node, self.clock.monotonic(), self.clock.wall()
         boots: list[int] = []
 
@@ -90,12 +111,57 @@ class Addresses(Generic[Context]):
         self.choose_by({tenant: Selectors(each) for tenant, each in selectors.items()})
         self.problems = faults(self.register)
 
+    # --- a shared store --------------------------------------------------------------------------
+
+    async def rejoin(self, *, closed: bool = False) -> None:
+        """Begin anew with what the shared store has; with `closed`, no lease begins before `open_blocks`.
+
+        What only the book knew until now is given up, as at a restart. Raises whatever the store or its driver does.
+        """
+        assert isinstance(self.writer, SharedWriter)
+        self.writer.join(0)
+        stored = await shared_book.join(self.engine, self.options.node, self.options.hint, self.clock.wall())
+        self.give_up("the book of leases begins anew")
+        self.writer.join(stored.boot)
+        self.open(Register(self.options.node, stored.boot, stored.chain))
+        now, at = self.clock.monotonic(), self.clock.wall()
+        self.strangers = shared_book.fill(self.register, self.book, stored, now, at, closed=closed)
+        for reservation in stored.definitions.reservations:
+            self.steward.reserve(reservation, at)
+        self.choose_by(stored.definitions.by_tenant())
+        self.problems = faults(self.register)
+        self.away = None
+        if self.copy is not None:
+            await self.copy.save(stored.definitions)
+
+    async def be_away(self, why: str) -> None:
+        """Go on without the shared store: fixed addresses, and pools that have no slot here."""
+        known = None if self.copy is None else await self.copy.load()
+        self.give_up(why)
+        self.open(Register(self.options.node, 0))
+        self.lessor.give_up(why)
+        self.strangers, self.problems = 0, ()
+        if known is not None:
+            for pool in known.pools:
+                self.register.add_pool(pool, divided=True)
+            self.choose_by(known.by_tenant())
+
+    def give_up(self, why: str) -> None:
+        """Store and answer nothing more of the present book, if there is one."""
+        self.away = why
+        if isinstance(self.writer, SharedWriter):
+            self.writer.join(0)
+        if hasattr(self, "lessor"):
+            self.lessor.give_up(why)
+
     def open(self, register: Register) -> None:
         """Begin with a register that is empty, or about to be filled."""
         self.register = register
         self.book = Book(register)
         self.steward = Steward(register, self.book)
-        self.lessor = Lessor(self.book, self.writer, self._on_stored, self._on_refused, self._fenced)
+        self.lessor = SharedLessor(
+            self.book, self.writer, self._on_stored, self._on_refused, self._fenced
+        )
 
     def _fenced(self, lost: tuple[Fence, ...]) -> None:
         self.on_fenced(lost)
@@ -130,6 +196,8 @@ class Addresses(Generic[Context]):
         `lives` tells whether the session of a name is live: its leases then go on, however long nothing was heard.
         """
         self.book.expire_due(self.clock.monotonic(), self.clock.wall(), _EXPIRE_MOST, lives)
+        if self.away is not None and self.register.batch() is not None:
+            self.register.ledger.confirm()  # of a book that is stored nowhere: nobody waits for it
         self.lessor.wake()
 
 

@@ -22,7 +22,6 @@ from ipam.cgnat_versions import Plans, PlansClash, collect
 
 KEPT_SINCE = "cgnat-blocks-kept-since"
 """The mark that says how far back reported blocks go, once some were pruned."""
-_EARLIER = 500  # blocks before the question: they say whether gaps before it matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +150,10 @@ class Cgnat:
     ) -> Mapping[str, BlockIndex]:
         """Return the reported blocks of an outside address that were held in that time, by tenant.
 
-        Also the latest that were over before it: with them the index knows which gaps in the reports matter.
+        Also how each was last given back before it: with that the index knows which gaps in the reports matter.
         """
         found = await cgnat_rows.find_block_leases(connection, None, outside, since, until)
-        found += await cgnat_rows.find_earlier_leases(connection, outside, since, _EARLIER)
+        found += await cgnat_rows.find_last_ends(connection, outside, since)
         if not found:
             return {}
         kept_since = await self._kept_since(connection)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -23,6 +24,7 @@ from radius.port_ranges import PortRange, Reading, Told
 
 _SLICE = 500  # steps in one transaction: an acknowledgement waits for no more than these
 _LATE_S = 86_400.0  # a record may have been under way that long
+_AHEAD_S = 600.0  # clocks of NASes are believed less far ahead than that
 _MOST_ENDED = 20_000  # remembered, so that late reports of them are known as such
 
 _Key = TypeVar("_Key")
@@ -93,6 +95,8 @@ class Ingest:
         self._of_outside: dict[tuple[str, str], dict[_Block, None]] = {}
         self._ended: OrderedDict[_Block, _Life] = OrderedDict()
         self._alone: OrderedDict[_Block, float] = OrderedDict()  # given back before they were given out
+        self._latest: dict[tuple[str, str], float] = {}  # beginnings, by tenant and outside address
+        self._before = inf  # and of what was stored before this start
         self._steps: list[Step] = []
         self._ordinal = 0
         self.unreadable = 0
@@ -231,7 +235,10 @@ class Ingest:
     # --- memory and rows -------------------------------------------------------------------------
 
     def _add(self, report: PortReport, said: PortRange, block: _Block, time: _Time) -> None:
-        row = self._row(report, said, block, time)
+        place = block.tenant, block.outside
+        latest = self._latest.get(place, self._before)
+        row = self._row(report, said, block, time)._replace(late=time[0] < latest)
+        self._latest[place] = max(time[0], latest)
         self._steps.append(row)
         life = _life(row)
         if row.until is None:
@@ -285,6 +292,7 @@ class Ingest:
     async def restore(self, engine: AsyncEngine, mark: int, at: float) -> int:
         """Read back what was held after the record `mark`; return how many blocks. To be called before replay."""
         since = at - _LATE_S
+        self._before = at + _AHEAD_S
         async with engine.connect() as connection:
             ended = await cgnat_rows.read_ended(connection, mark, since, _MOST_ENDED)
             held = await cgnat_rows.read_open(connection, mark, since)

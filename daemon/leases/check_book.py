@@ -16,7 +16,9 @@ from ipam.register import Register
 from ipam.shelf import Shelf, plain_owner
 
 _FIRST_CELL = 5  # below are the heads of the allocator's lists
-_REMEDY = "restart the daemon, which reads the book back from its store, and check again; please report it with this text"
+_REMEDY = (
+    "restart the daemon, which reads the book back from its store; check again, and report it with this text"
+)
 
 
 async def steps(scope: Scope) -> AsyncIterator[Step]:

@@ -17,7 +17,9 @@ from ipam.shelf import Shelf
 _TRIES = 5
 _FIRST_CELL = 5
 _MOST = 200  # slots of one pool that are looked at again one by one
-_REMEDY = "restart the daemon, which reads the book back from its store, and check again; please report it with this text"
+_REMEDY = (
+    "restart the daemon, which reads the book back from its store; check again, and report it with this text"
+)
 
 
 async def steps(scope: Scope) -> AsyncIterator[Step]:

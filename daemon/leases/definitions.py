@@ -16,6 +16,7 @@ from daemon.leases.converge_claims import ClaimKeeper
 from daemon.leases.definitions_desk import Desk, Spawn
 from daemon.leases.definitions_pools import Pools
 from daemon.leases.definitions_prefixes import Prefixes
+from daemon.leases.definitions_renumber import Renumbering
 from daemon.leases.definitions_reservations import Reservations
 from daemon.leases.definitions_selectors import SelectorDefinitions
 from daemon.replica.index import Index, Key
@@ -40,6 +41,7 @@ class Definitions:
         self.pools = Pools(self._desk, self.reservations.of_tenant, self._set_aside)
         self.selectors = SelectorDefinitions(self._desk)
         self.prefixes = Prefixes(self._desk)
+        self.renumbering = Renumbering(addresses)
         self._convergence = Convergence(self._desk, self.pools, self.selectors, self.claims)
         self._refreshed_at = 0.0
 
@@ -47,6 +49,11 @@ class Definitions:
     def problems(self) -> tuple[Problem, ...]:
         """What the platform wants and cannot have."""
         return self._convergence.problems
+
+    @property
+    def addresses(self) -> Addresses[Any]:
+        """The book that this defines."""
+        return self._desk.addresses
 
     async def start(self) -> None:
         """Read what is stored, then converge with the platform's data. Raises StoreUnavailable."""
@@ -68,6 +75,7 @@ class Definitions:
         if self._desk.doubtful or (self._desk.shared and now - self._refreshed_at >= _REFRESH_S):
             await self._desk.alone(self._refresh)
             self._refreshed_at = now
+        self.renumbering.turn()
         await self._convergence.turn()
         await self.pools.turn()
 

@@ -197,7 +197,7 @@ def not_yours(known: Definition) -> Problems:
 def unknown(tenant: str, name: str) -> Problems:
     """Return that there is no such pool."""
     return problem(
-        "pool-unknown", (name,), f"tenant {tenant} has no pool {name}; `pool list` shows those there are"
+        "no-such-pool", (name,), f"tenant {tenant} has no pool {name}; `pool list` shows those there are"
     )
 
 

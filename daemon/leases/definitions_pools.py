@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.errors import StoreUnavailable
 from daemon.leases import definitions_apply
 from daemon.leases import definitions_edits as edits
 from daemon.leases.definitions_apply import SetAside, span_slots
@@ -74,10 +76,12 @@ class Pools:
             return edits.grown(edits.left(known, parts), add)
 
         changed = await self._edit(tenant, name, edit)
-        if isinstance(changed, Pool) and remove:
-            await self.turn()
-            changed = self.known[tenant, name].pool
-        return changed
+        known = self.find(tenant, name)
+        if isinstance(changed, tuple) or known is None or not remove:
+            return changed
+        with suppress(StoreUnavailable):  # it is stored already that they are to go: a later turn does it
+            await self._desk.alone(lambda: self._shear((tenant, name)))
+        return self.known[tenant, name].pool
 
     async def drain(
         self, tenant: str, name: str, ranges: Sequence[str] = (), *, draining: bool = True
@@ -287,18 +291,19 @@ class Pools:
         for key in list(self._unsettled):
             await self._desk.alone(lambda key=key: self._follow(key, self.known.get(key)))  # type: ignore[misc]
         for key, known in list(self.known.items()):
-            leaving = [each for each in known.pool.ranges if each.first_slot in known.leaving]
-            ready = [each for each in leaving if not self.is_busy(key, [each])]
-            if ready:
-                await self._desk.alone(lambda key=key, ready=ready: self._shear(key, ready))  # type: ignore[misc]
+            if known.leaving and self._ready(key, known):
+                await self._desk.alone(lambda key=key: self._shear(key))  # type: ignore[misc]
 
-    async def _shear(self, key: Key, parts: Sequence[Range]) -> None:
-        """Take drained ranges away, with what is stored of them; nothing where one is in use after all."""
+    def _ready(self, key: Key, known: Definition) -> list[Range]:
+        """Return the ranges that are to go and are used no more."""
+        leaving = [each for each in known.pool.ranges if each.first_slot in known.leaving]
+        return [each for each in leaving if not self.is_busy(key, [each])]
+
+    async def _shear(self, key: Key) -> None:
+        """Take away the ranges that are to go and are used no more, with what is stored of them."""
         known = self.known.get(key)
-        if known is None:
-            return
-        parts = [each for each in parts if each.first_slot in known.leaving and each in known.pool.ranges]
-        if not parts or self.is_busy(key, parts):
+        parts = [] if known is None else self._ready(key, known)
+        if known is None or not parts:
             return
         settled: list[Definition] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,6 +20,9 @@ from ipam.tree import Prefix, PrefixTree
 
 Scope = tuple[str, str, Space]
 """Tenant, VRF, space."""
+
+Also = Callable[[AsyncConnection, Prefix], Awaitable[None]]
+"""Writes something beside a prefix."""
 
 STATES = ("container", "active", "reserved", "deprecated")
 
@@ -83,6 +86,10 @@ class Prefixes:
             if tenant in (None, scope[0]) and vrf in (None, scope[1]):
                 for each in list(tree):
                     yield self._placed(scope, each)
+
+    def place_of(self, prefix: Prefix) -> Placed:
+        """Return where a prefix of a tree is. Raises KeyError where there is no such tree."""
+        return self._placed(_scope(prefix.tenant, prefix.vrf, prefix.unit), prefix)
 
     def _placed(self, scope: Scope, prefix: Prefix) -> Placed:
         tree = self._trees[scope]
@@ -157,10 +164,11 @@ class Prefixes:
         """Add a prefix, or replace the equal one. Raises StoreUnavailable."""
         return await self._desk.alone(lambda: self._add(prefix))
 
-    async def add_next(self, prefix: Prefix, length: int) -> Placed | Problems:
+    async def add_next(self, prefix: Prefix, length: int, also: Also | None = None) -> Placed | Problems:
         """Add the first free prefix of a length under `prefix.unit`, with the rest as in `prefix`.
 
-        Free is what neither a prefix nor a pool lies in. Raises StoreUnavailable.
+        Free is what neither a prefix nor a pool lies in. `also` writes something in the same transaction.
+        Raises StoreUnavailable.
         """
 
         async def take() -> Placed | Problems:
@@ -168,7 +176,7 @@ class Prefixes:
             if unit is None:
                 text = f"no /{length} is free under {prefix.unit} in VRF {prefix.vrf or 'default'}"
                 return problem("prefix-full", (str(prefix.unit),), text)
-            return await self._add(replace(prefix, unit=unit))
+            return await self._add(replace(prefix, unit=unit), also)
 
         return await self._desk.alone(take)
 
@@ -189,7 +197,7 @@ class Prefixes:
 
         return await self._desk.alone(save)
 
-    async def _add(self, prefix: Prefix) -> Placed | Problems:
+    async def _add(self, prefix: Prefix, also: Also | None = None) -> Placed | Problems:
         if prefix.state not in STATES:
             text = f"prefix {prefix.unit}: state {prefix.state!r} is none of {', '.join(STATES)}"
             return problem("prefix-state", (str(prefix.unit),), text)
@@ -198,6 +206,8 @@ class Prefixes:
 
         async def write(connection: AsyncConnection) -> None:
             await definition_rows.save_prefix(connection, prefix)
+            if also is not None:
+                await also(connection, prefix)
 
         await self._desk.commit(write)
         scope = _scope(prefix.tenant, prefix.vrf, prefix.unit)
@@ -208,7 +218,7 @@ class Prefixes:
         known = self.find(tenant, vrf, unit)
         if known is None:
             text = f"tenant {tenant} has no prefix {unit} in VRF {vrf or 'default'}; see `prefix tree`"
-            return problem("prefix-unknown", (str(unit),), text)
+            return problem("no-such-prefix", (str(unit),), text)
 
         async def write(connection: AsyncConnection) -> None:
             await definition_rows.delete_prefix(connection, tenant, vrf, unit)

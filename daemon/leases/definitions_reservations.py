@@ -91,7 +91,7 @@ class Reservations:
         known = self.rows.get(key)
         if known is None:
             text = f"nothing is reserved at {key[2]} in VRF {key[1] or 'default'}; see `reservation list`"
-            return 0, problem("reservation-unknown", (str(key[2]),), text)
+            return 0, problem("no-such-reservation", (str(key[2]),), text)
 
         async def write(connection: AsyncConnection) -> None:
             await definition_rows.delete_reservation(connection, *key)

@@ -75,7 +75,7 @@ class SelectorDefinitions:
         known = self.local.get(key)
         if known is None:
             return self._not_yours(key) or problem(
-                "selector-unknown",
+                "no-such-selector",
                 (key[1],),
                 f"tenant {key[0]} has no selector {key[1]}; see `selector list`",
             )

@@ -7,23 +7,23 @@ Looking for a slot and taking it is one step, with nothing in between, as for a 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.leases.addresses import Addresses
 from daemon.store import idempotency_rows
 from ipam.address import Unit
 from ipam.cells import NONE
 from ipam.choose import ripen_one
-from ipam.definition_rows import load_reservations, save_reservation
+from ipam.definition_rows import load_reservations
 from ipam.history import Party, clean
-from ipam.kinds import FREE, RESERVED, Cause, Kind, PoolState, Shortage
+from ipam.kinds import BOUND, FREE, TENTATIVE, Cause, Kind, PoolState, Shortage
 from ipam.lease import Bundle, Conflict, Exhausted, Request, Wanted
-from ipam.model import Reservation
-from ipam.shelf import Shelf, plain_owner
+from ipam.model import Problem, Reservation
+from ipam.shelf import Shelf
 
 MOST = 100
 """How many can be asked for at once."""
@@ -34,8 +34,15 @@ WHAT = "next-available"
 
 _RIPEN_MOST = 4
 
-Keep = Callable[[tuple[Reservation, ...]], Awaitable[str]]
-"""Stores reservations, all or none; returns why they are refused, empty where they are stored."""
+
+class Reservations(Protocol):
+    """Where reservations are kept, as `definitions_reservations.Reservations` has it."""
+
+    async def reserve(self, reservation: Reservation) -> Reservation | tuple[Problem, ...]:
+        """Check and store one, or say why not. Raises StoreUnavailable."""
+
+    async def unreserve(self, tenant: str, vrf: str, unit: Unit) -> Reservation | tuple[Problem, ...]:
+        """Give one up. Raises StoreUnavailable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +80,11 @@ class Refused:
 
 
 class NextAvailable:
-    """Gives out what is free. `keep` stores reservations; by default they are written as they are."""
+    """Gives out what is free."""
 
-    def __init__(self, addresses: Addresses[Any], keep: Keep | None = None) -> None:
+    def __init__(self, addresses: Addresses[Any], reservations: Reservations) -> None:
         self._addresses = addresses
-        self._keep = keep or self._store
+        self._reservations = reservations
 
     # --- tentative leases ------------------------------------------------------------------------
 
@@ -155,20 +162,30 @@ class NextAvailable:
     async def reserve(self, wish: Wish, *, again: bool) -> tuple[Given, ...] | Exhausted | Refused:
         """Reserve free units and return once that is on disk; several are for the owner's name with a number each.
 
-        `again`: an earlier try may have reserved some. Raises StoreUnavailable; then a repeat gets the same.
+        `again`: an earlier try may have reserved some. Raises StoreUnavailable; then what is on disk already stays,
+        and a repeat gets the same.
         """
         earlier = await self._earlier(wish) if again else {}
         pinned = self._pin(wish, earlier)
         if not isinstance(pinned, _Pinned):
             return pinned
-        try:
-            refusal = await self._keep(pinned.reservations)
-        except BaseException:
-            self._unpin(pinned.new)
-            raise
-        if refusal:
-            self._unpin(pinned.new)
-            return Refused(refusal)
+        waiting = list(pinned.reservations)
+        while waiting:
+            try:
+                refusal = await self._reservations.reserve(waiting[0])
+            except BaseException:
+                self._unpin([each for each in waiting if each in pinned.new])
+                raise
+            if not isinstance(refusal, Reservation):
+                self._unpin([each for each in waiting if each in pinned.new])
+                for each in pinned.reservations[: -len(waiting)]:
+                    await self._reservations.unreserve(each.tenant, each.vrf, each.unit)
+                return Refused("; ".join(each.text for each in refusal))
+            del waiting[0]
+        if lost := self._lost(pinned):
+            for each in pinned.reservations:
+                await self._reservations.unreserve(each.tenant, each.vrf, each.unit)
+            return Refused(f"{lost[0].unit} was taken meanwhile; ask again with a new key")
         await self._addresses.lessor.stored(pinned.serial)
         return tuple(Given(each.unit, each.owner) for each in pinned.reservations)
 
@@ -190,12 +207,12 @@ class NextAvailable:
             known = owner in earlier
             unit = earlier[owner] if known else self._free_unit(shelf, now, at)
             if unit is None:
-                self._unpin(tuple(new))
+                self._unpin(new)
                 return _short(shelf, now, at)
             made = Reservation(tenant=wish.tenant, vrf=shelf.pool.vrf, unit=unit, owner=owner, name=label)
             serial = addresses.steward.reserve(made, at)
             if isinstance(serial, Conflict):
-                self._unpin(tuple(new))
+                self._unpin(new)
                 return Refused(f"{owner} has a reservation already: {serial.unit}; give that up first")
             last = max(last, serial)
             every.append(made)
@@ -213,35 +230,34 @@ class NextAvailable:
                 break
         return None
 
-    def _unpin(self, reservations: tuple[Reservation, ...]) -> None:
+    def _unpin(self, reservations: Iterable[Reservation]) -> None:
         clock = self._addresses.clock
         for each in reservations:
             self._addresses.steward.unreserve(each, clock.monotonic(), clock.wall())
 
     async def _earlier(self, wish: Wish) -> dict[str, Unit]:
-        """Return what an earlier try has reserved, by owner: stored as such, or only its state got to the disk."""
+        """Return what an earlier try has reserved, by owner.
+
+        What it had not stored yet was given up at the start, as everything is that is set aside for no reason.
+        """
         async with self._addresses.engine.connect() as connection:
             stored = await load_reservations(connection)
-        label = label_of(wish.name)
-        found = {each.owner: each.unit for each in stored if (each.tenant, each.name) == (wish.tenant, label)}
-        shelf = self._addresses.register.find(wish.tenant, wish.pool)
-        if shelf is None:
-            return found
-        owners, known = set(wish.owners()), self._addresses.register.set_aside
-        for cell, key in shelf.allocator.reserved_for.items():
-            owner, unit = plain_owner(key), shelf.unit(cell)
-            lost = (wish.tenant, owner, shelf.pool.kind) not in known and owner not in found
-            if lost and owner in owners and shelf.allocator.states[cell] == RESERVED:
-                found[owner] = unit
+        mine = (wish.tenant, label_of(wish.name))
+        return {each.owner: each.unit for each in stored if (each.tenant, each.name) == mine}
+
+    def _lost(self, pinned: _Pinned) -> list[Reservation]:
+        """Return what somebody else has after all: definitions converged with the data between pin and row."""
+        found: list[Reservation] = []
+        for each in pinned.reservations:
+            place = self._addresses.register.locate(each.tenant, each.vrf, each.unit)
+            cell = NONE if place is None else place[0].allocator.cell_at(place[1])
+            if place is None or cell == NONE:
+                found.append(each)
+                continue
+            shelf, state = place[0], place[0].allocator.states[cell]
+            if TENTATIVE <= state <= BOUND and shelf.owner_of(cell) != each.owner:
+                found.append(each)
         return found
-
-    async def _store(self, reservations: tuple[Reservation, ...]) -> str:
-        async def write(connection: AsyncConnection) -> None:
-            for each in reservations:
-                await save_reservation(connection, each)
-
-        await self._addresses.writer.commit(write)
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.leases import who_had_leases, who_had_nat, who_had_sessions
 from daemon.leases.coverage import Coverage
-from daemon.leases.who_had_model import Answer, Claim, Found, Holder, Question, Source, Verified, Via
+from daemon.leases.who_had_model import Answer, Claim, Found, Holder, Question, Source, Verified
 from daemon.leases.who_had_nat import Behind, Translations
 from daemon.store import coverage_rows
 from ipam import history_rows
@@ -45,11 +45,12 @@ class WhoHad:
     async def ask(self, question: Question, verify: int = 0) -> Answer:
         """Return who had it. `verify` is how many events around each piece of evidence are recomputed."""
         async with self._edge.connect() as edge, self._leases.connect() as leases:
-            found = await self._direct(edge, leases, question)
+            (found,) = await self._direct(edge, leases, question, [question.unit])
             behind = await self._behind(edge, question)
-            inside, count = await self._inside(edge, leases, question, behind)
+            inside, count = await self._inside((edge, leases), question, behind)
             holders = _in_order([*found.holders, *inside])
-            told = await _sealed(leases, holders[: question.limit])
+            known = await who_had_sessions.complete(edge, holders[: question.limit])
+            told = await _sealed(leases, known)
             last = () if holders else await self._last(edge, question, found)
             kept_from = await history_rows.kept_from(leases)
             gaps = await self._gaps((edge, leases), question, found, behind, kept_from)
@@ -67,14 +68,20 @@ class WhoHad:
             verified=runs,
         )
 
-    async def _direct(self, edge: AsyncConnection, leases: AsyncConnection, question: Question) -> Found:
-        """Return who had the unit itself."""
-        by_lease = await who_had_leases.find(leases, question)
-        by_report = await who_had_sessions.find(edge, question)
-        merged = who_had_leases.merge((by_lease, by_report))
-        joined = who_had_sessions.join(by_lease.holders, by_report.holders)
-        holders = await who_had_sessions.complete(edge, joined)
-        return replace(merged, holders=tuple(holders))
+    @staticmethod
+    async def _direct(
+        edge: AsyncConnection, leases: AsyncConnection, question: Question, units: Sequence[Unit]
+    ) -> list[Found]:
+        """Return who had each of the units themselves."""
+        by_lease = await who_had_leases.find(leases, question, units)
+        by_report = await who_had_sessions.find(edge, question, units)
+        return [
+            replace(
+                who_had_leases.merge(pair),
+                holders=tuple(who_had_sessions.join(pair[0].holders, pair[1].holders)),
+            )
+            for pair in zip(by_lease, by_report, strict=True)
+        ]
 
     async def _last(self, edge: AsyncConnection, question: Question, found: Found) -> tuple[Holder, ...]:
         """Return who had the unit last before, where nobody had it then."""
@@ -85,15 +92,21 @@ class WhoHad:
         return Behind() if self._nat is None else await who_had_nat.find(edge, question, self._nat)
 
     async def _inside(
-        self, edge: AsyncConnection, leases: AsyncConnection, question: Question, behind: Behind
+        self, stores: tuple[AsyncConnection, AsyncConnection], question: Question, behind: Behind
     ) -> tuple[list[Holder], int]:
         """Return who had the inside addresses, and how many there are at least: one for each that is not asked."""
-        holders: list[Holder] = []
         asked = behind.vias[: question.limit]
-        for via in asked:
-            found = await self._direct(edge, leases, _inner(question, via)) if via.inside else Found()
-            holders += who_had_nat.of_via(via, found.holders)
-        holders = await who_had_sessions.complete(edge, holders)
+        found: dict[tuple[str, str], Found] = {}
+        for tenant in sorted({via.tenant for via in asked}):
+            inside = sorted({via.inside for via in asked if via.tenant == tenant and via.inside})
+            inner = replace(question, port=None, tenant=tenant, vrf=None)
+            got = await self._direct(*stores, inner, [_unit(each) for each in inside])
+            found |= {(tenant, address): each for address, each in zip(inside, got, strict=True)}
+        holders = [
+            holder
+            for via in asked
+            for holder in who_had_nat.of_via(via, found.get((via.tenant, via.inside), Found()).holders)
+        ]
         return holders, len(holders) + len(behind.vias) - len(asked)
 
     async def _gaps(
@@ -124,9 +137,9 @@ class WhoHad:
         return tuple(sorted({*gaps, *behind.gaps}))
 
 
-def _inner(question: Question, via: Via) -> Question:
-    space, value = read_address(via.inside)
-    return replace(question, unit=Unit(space, value, BITS[space]), port=None, tenant=via.tenant, vrf=None)
+def _unit(address: str) -> Unit:
+    space, value = read_address(address)
+    return Unit(space, value, BITS[space])
 
 
 def _in_order(holders: Iterable[Holder]) -> list[Holder]:

@@ -6,7 +6,7 @@ one stretch; the stretches that touch the time that is asked about name the hold
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,9 +22,10 @@ from daemon.leases.who_had_model import (
     Via,
     containing,
     prefix_text,
+    together,
 )
 from ipam import history_rows
-from ipam.address import text
+from ipam.address import Unit, text
 from ipam.history import Change, HistoryEvent
 from ipam.history_rows import Around, Ports, Track
 from ipam.kinds import BITS, ClockQuality, Kind, LeaseState, Space
@@ -89,28 +90,40 @@ def stretches(events: Sequence[HistoryEvent], whole: bool) -> list[Stretch]:
     return found
 
 
-async def find(connection: AsyncConnection, question: Question) -> Found:
-    """Return who had the unit by the history of leases: exactly, or as a part of what was leased."""
-    units = containing(question.unit)
+async def find(connection: AsyncConnection, question: Question, units: Sequence[Unit]) -> list[Found]:
+    """Return who had each unit by the history of leases: exactly, or as a part of what was leased.
+
+    `question` says when and where. If the unit that it asks for is the only one, its port blocks are looked for too.
+    """
+    spans = [containing(unit) for unit in units]
+    wanted = together(spans)
     ports: Ports | None = None
-    if question.unit.space is Space.IPV4 and question.unit.length == BITS[Space.IPV4]:
+    if units == [question.unit] and question.unit[::2] == (Space.IPV4, BITS[Space.IPV4]):
         ports = Ports(text(Space.IPV4, question.unit.value), question.port)
-    tracks = await history_rows.find_tracks(connection, units, question.tenant, question.vrf, ports)
+    tracks = await history_rows.find_tracks(connection, wanted, question.tenant, question.vrf, ports)
     arounds = await _around(connection, tracks, question)
-    found = [
-        _judge(events, whole, question)
-        for several in _by_unit(arounds).values()
+    judged = [
+        (key, _judge(events, whole, question))
+        for key, several in _by_unit(arounds).items()
         for events, whole in _lines(several)
     ]
-    merged = merge(found)
-    if merged.holders:
-        return merged
+    found = [
+        merge(each for key, each in judged if ports is not None or key[1] in span.get(key[0], ()))
+        for span in spans
+    ]
+    if all(each.holders for each in found):
+        return found
     rows = await history_rows.standing_without_history(
-        connection, units, question.tenant, question.vrf, question.until
+        connection, wanted, question.tenant, question.vrf, question.until
     )
     known = {track[:4] for track in tracks}
-    old = [_from_row(row) for row in rows if (row.address, row.length, row.tenant, row.vrf) not in known]
-    return replace(merged, holders=tuple(old))
+    old = [row for row in rows if (row.address, row.length, row.tenant, row.vrf) not in known]
+    return [_with_old(each, span, old) for each, span in zip(found, spans, strict=True)] if old else found
+
+
+def _with_old(found: Found, span: Mapping[str, Collection[int]], rows: Iterable[LeaseRow]) -> Found:
+    mine = tuple(_from_row(row) for row in rows if row.length in span.get(row.address, ()))
+    return replace(found, holders=mine) if mine and not found.holders else found
 
 
 def _from_row(row: LeaseRow) -> Holder:

@@ -6,6 +6,7 @@ stands on. Who is not named is not known: `gaps` says when nobody was there to w
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -192,6 +193,15 @@ def containing(unit: Unit) -> dict[str, set[int]]:
         first = unit.value >> (bits - length) << (bits - length)
         found.setdefault(text(unit.space, first), set()).add(length)
     return found
+
+
+def together(spans: Iterable[Mapping[str, Collection[int]]]) -> dict[str, set[int]]:
+    """Return what several calls of `containing` gave as one."""
+    merged: dict[str, set[int]] = {}
+    for span in spans:
+        for first, lengths in span.items():
+            merged.setdefault(first, set()).update(lengths)
+    return merged
 
 
 def prefix_text(space: Space, address: str, length: int) -> str:

@@ -6,7 +6,7 @@ reports another one; what lies between is said to be likely, not sure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,21 +21,32 @@ from daemon.leases.who_had_model import (
     Source,
     containing,
     prefix_text,
+    together,
 )
 from daemon.store import session_addresses
 from daemon.store.session_addresses import AddressRow
+from ipam.address import Unit
 from ipam.kinds import Space
 
 
-async def find(connection: AsyncConnection, question: Question) -> Found:
-    """Return which sessions had the unit, or a prefix that it is part of."""
-    units = containing(question.unit)
+async def find(connection: AsyncConnection, question: Question, units: Sequence[Unit]) -> list[Found]:
+    """Return which sessions had each unit, or a prefix that it is part of; `question` says when and where."""
+    spans = [containing(unit) for unit in units]
     rows = await session_addresses.find(
-        connection, units, question.tenant, question.vrf, question.since, question.until
+        connection, together(spans), question.tenant, question.vrf, question.since, question.until
     )
     every: dict[int, list[AddressRow]] = {}
     if rows:
         every = _by_session(await _of_sessions(connection, [row.uid for row in rows]))
+    return [
+        _found([row for row in rows if row.length in span.get(row.address, ())], every, question)
+        for span in spans
+    ]
+
+
+def _found(
+    rows: Sequence[AddressRow], every: Mapping[int, Sequence[AddressRow]], question: Question
+) -> Found:
     holders = [
         holder
         for mine in _by_session(rows).values()

@@ -18,6 +18,7 @@ from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
 from ipam.model import Selector
 
 _CACHE_MOST = 50_000
+_PAUSE = 1000  # subscribers
 
 Key = tuple[str, str, str]
 """(tenant, kind, id)"""
@@ -114,23 +115,24 @@ class TenantIndex:
         else:
             self._vrfs[plan] = vrf
 
-    def settle(self) -> None:
-        """Move the claims of plans whose VRF has changed: one look at every subscriber, however many plans."""
+    def settle(self) -> Iterator[None]:
+        """Move the claims of plans whose VRF has changed: one look at each subscriber, a pause after some."""
         if not self._moved:
             return
-        moved = [
-            each
-            for each in self.subscribers.values()
-            if each.personal and each.plan in self._moved and own_vrf(each) is None
-        ]
-        for subscriber in moved:
-            self._unclaim(subscriber)
-        for plan in self._moved:
-            known = self.plans.get(plan)
-            self._vrfs[plan] = "" if known is None else known.service.vrf or ""
+        new = {
+            key: plan.service.vrf or "" for key in self._moved if (plan := self.plans.get(key)) is not None
+        }
+        for i, subscriber in enumerate(list(self.subscribers.values())):
+            plan_id = subscriber.plan or ""
+            if subscriber.personal and plan_id in self._moved and own_vrf(subscriber) is None:
+                self._unclaim(subscriber)
+                for each in fixed_of(subscriber):
+                    self.claims.put(new.get(plan_id, ""), each.unit, subscriber.id)
+            if i % _PAUSE == _PAUSE - 1:
+                yield
+        for plan_id in self._moved:
+            self._vrfs[plan_id] = new.get(plan_id, "")
         self._moved.clear()
-        for subscriber in moved:
-            self._claim(subscriber)
 
     def _entered_vrf(self, subscriber: Subscriber) -> str:
         own = own_vrf(subscriber)
@@ -146,11 +148,8 @@ class TenantIndex:
 
     def vrf_of(self, subscriber: Subscriber) -> str:
         """Return the VRF in which a subscriber's addresses are: its own, else its plan's, else the default ""."""
-        own = own_vrf(subscriber)
-        if own is not None or subscriber.plan is None:
-            return own or ""
-        plan = self.plans.get(subscriber.plan)
-        return "" if plan is None else plan.service.vrf or ""
+        own, plan = own_vrf(subscriber), self.plans.get(subscriber.plan or "")
+        return (own if own is not None or plan is None else plan.service.vrf) or ""
 
     def put_pool(self, pool: PoolSpec) -> None:
         """Add or replace a pool."""
@@ -230,14 +229,20 @@ class Index:
 
     def end_load(self) -> None:
         """All of a load is there; who waited for that goes on at once."""
-        for tenant in self.tenants.values():
-            tenant.settle()
+        for _ in self.settle():
+            pass
         self._whole.set()
 
-    def _settle(self, tenant: TenantIndex) -> None:
+    def settle(self) -> Iterator[None]:
+        """Move the claims of all plans that a load put into another VRF, with pauses for the caller to use."""
+        for tenant in self.tenants.values():
+            yield from tenant.settle()
+
+    def _plans_changed(self) -> None:
         """Move claims after a change of a plan: at once, or for all plans of a load at its end."""
         if not self.loading:
-            tenant.settle()
+            for _ in self.settle():
+                pass
 
     async def whole(self) -> None:
         """Return when no load is half done."""
@@ -263,7 +268,7 @@ class Index:
             tenant.put_subscriber(record)
         elif isinstance(record, Plan):
             tenant.put_plan(record)
-            self._settle(tenant)
+            self._plans_changed()
         elif isinstance(record, Staff):
             tenant.put_staff(record)
         elif isinstance(record, PoolSpec):
@@ -285,7 +290,7 @@ class Index:
             index.remove_subscriber(index.subscribers[key])
         elif kind is Plan:
             index.remove_plan(key)
-            self._settle(index)
+            self._plans_changed()
         elif kind is Staff:
             index.remove_staff(key)
         elif kind is PoolSpec:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     tuple_,
@@ -83,7 +84,11 @@ BLOCK = Table(
     Column("ending", Text, nullable=False),
     Column("ended_seq", BigInteger),
 )
-# The times are in the index, so that of a year of an outside address only the rows of the moment are read.
+# Most blocks are held for hours, so only the rows that began in the week before a question are looked through; the
+# few that are held for longer have an index of their own.
+_WEEK_S = 604_800.0
+_LONG = or_(BLOCK.c.until.is_(None), BLOCK.c.until - BLOCK.c.since > literal(_WEEK_S, literal_execute=True))
+Index("cgnat_block_by_outside_long", BLOCK.c.outside, BLOCK.c.since, BLOCK.c.until, sqlite_where=_LONG)
 Index("cgnat_block_by_outside", BLOCK.c.outside, BLOCK.c.since, BLOCK.c.until)
 Index("cgnat_block_by_inside", BLOCK.c.tenant, BLOCK.c.inside, BLOCK.c.since, BLOCK.c.until)
 Index("cgnat_block_by_until", BLOCK.c.until)
@@ -102,7 +107,10 @@ class PlanRow(NamedTuple):
 
 
 class BlockRow(NamedTuple):
-    """One row of the table of blocks: a block was given out."""
+    """One row of the table of blocks: a block was given out.
+
+    `late` is not stored: another session may have begun to have these ports after it, by earlier records.
+    """
 
     seq: int
     ordinal: int
@@ -119,6 +127,7 @@ class BlockRow(NamedTuple):
     until: float | None = None
     ending: str = Ending.OPEN
     ended_seq: int | None = None
+    late: bool = True
 
 
 class BlockEnd(NamedTuple):
@@ -194,9 +203,15 @@ async def save_blocks(connection: AsyncConnection, steps: Iterable[Step]) -> Non
 
 async def _insert(connection: AsyncConnection, rows: list[BlockRow]) -> None:
     """Insert rows that are not there; end those that are new, and late, where another holder's began after them."""
-    fresh = [row._replace(ending=_NEW) if row.until is None else row for row in rows]
-    await connection.execute(_INSERT, [row._asdict() for row in fresh])
-    numbers = [_number(row) for row in fresh if row.until is None]
+    late = [row for row in rows if row.late and row.until is None]
+    marked = {(row.seq, row.ordinal) for row in late}
+    values = [row._asdict() for row in rows]
+    for row in values:
+        del row["late"]
+        if (row["seq"], row["ordinal"]) in marked:
+            row["ending"] = _NEW
+    await connection.execute(_INSERT, values)
+    numbers = [_number(row) for row in late]
     if numbers:
         await connection.execute(_SUPERSEDE, numbers)
         await connection.execute(_OPEN, numbers)
@@ -209,29 +224,62 @@ async def find_block_leases(
 
     Each with its tenant; of every tenant where None is asked for.
     """
-    query = _held(since, until).where(BLOCK.c.outside == str(outside))
-    return await _leases(connection, query if tenant is None else query.where(BLOCK.c.tenant == tenant))
+    query = _lasting(since).where(BLOCK.c.outside == str(outside))
+    if tenant is not None:
+        query = query.where(BLOCK.c.tenant == tenant)
+    week = query.where(BLOCK.c.since.between(since - _WEEK_S, until))
+    found: set[BlockRow] = set()
+    for part in (week, query.where(_LONG)):  # no time in the latter: else SQLite takes the large index for it
+        rows = await connection.execute(part)
+        found.update(row for row in (BlockRow(*each) for each in rows) if row.since <= until)
+    ordered = sorted(found, key=lambda row: (row.since, row.seq, row.ordinal))
+    return [(row.tenant, _lease(row)) for row in ordered]
 
 
-async def find_earlier_leases(
-    connection: AsyncConnection, outside: IPv4Address, before: float, most: int
+async def find_last_ends(
+    connection: AsyncConnection, outside: IPv4Address, before: float
 ) -> list[tuple[str, BlockLease]]:
-    """Return the latest blocks of an outside address that were over at an epoch second, each with its tenant."""
-    query = select(BLOCK).where(
-        BLOCK.c.outside == str(outside),
-        BLOCK.c.since <= before,
-        BLOCK.c.until <= before,
-        BLOCK.c.ending != UNMATCHED,
+    """Return each block of an outside address as it was last given back before an epoch second, within a week.
+
+    Each with its tenant; who had it is left out.
+    """
+    key = (BLOCK.c.tenant, BLOCK.c.first_port, BLOCK.c.last_port, BLOCK.c.transport)
+    query = (
+        select(*key, func.max(BLOCK.c.since), func.max(BLOCK.c.until))
+        .where(
+            BLOCK.c.outside == str(outside),
+            BLOCK.c.since.between(before - _WEEK_S, before),
+            BLOCK.c.until <= before,
+            BLOCK.c.ending != UNMATCHED,
+        )
+        .group_by(*key)
     )
-    return await _leases(connection, query.order_by(BLOCK.c.since.desc()).limit(most))
+    return [
+        (
+            tenant,
+            BlockLease(
+                outside=outside,
+                first_port=first,
+                last_port=last,
+                inside=None,
+                since=since,
+                until=until,
+                ending=Ending.RELEASED,
+                transport=transport,
+            ),
+        )
+        for tenant, first, last, transport, since, until in await connection.execute(query)
+    ]
 
 
 async def find_inside_leases(
     connection: AsyncConnection, tenant: str, inside: str, since: float, until: float
 ) -> list[BlockLease]:
     """Return the ports that an inside address had at any time from `since` to `until`, both included."""
-    query = _held(since, until).where(BLOCK.c.tenant == tenant, BLOCK.c.inside == inside)
-    return [lease for _, lease in await _leases(connection, query)]
+    mine = and_(BLOCK.c.tenant == tenant, BLOCK.c.inside == inside, BLOCK.c.since <= until)
+    query = _lasting(since).where(mine)
+    rows = await connection.execute(query.order_by(BLOCK.c.since, BLOCK.c.seq, BLOCK.c.ordinal))
+    return [_lease(BlockRow(*row)) for row in rows]
 
 
 async def read_open(connection: AsyncConnection, through_seq: int, ended_after: float) -> list[BlockRow]:
@@ -242,8 +290,10 @@ async def read_open(connection: AsyncConnection, through_seq: int, ended_after: 
     undone = and_(
         BLOCK.c.until > ended_after, BLOCK.c.ended_seq > through_seq, BLOCK.c.ended_seq > BLOCK.c.seq
     )
-    query = select(BLOCK).where(or_(BLOCK.c.until.is_(None), undone), BLOCK.c.seq <= through_seq)
-    rows = [BlockRow(*row) for row in await connection.execute(query.order_by(BLOCK.c.seq, BLOCK.c.ordinal))]
+    rows: list[BlockRow] = []
+    for held in (BLOCK.c.until.is_(None), undone):  # each by the index of `until`; not so the two in one
+        found = await connection.execute(select(BLOCK).where(held, BLOCK.c.seq <= through_seq))
+        rows += [BlockRow(*row) for row in found]
     return [row._replace(until=None, ending=Ending.OPEN, ended_seq=None) for row in rows]
 
 
@@ -266,21 +316,10 @@ async def prune(connection: AsyncConnection, before: float) -> int:
     return int((await connection.execute(delete(BLOCK).where(key.in_(old)))).rowcount)
 
 
-def _held(since: float, until: float) -> Select[Any]:
-    return (
-        select(BLOCK)
-        .where(
-            BLOCK.c.since <= until,
-            or_(BLOCK.c.until.is_(None), BLOCK.c.until > since),
-            BLOCK.c.ending != UNMATCHED,
-        )
-        .order_by(BLOCK.c.since, BLOCK.c.seq, BLOCK.c.ordinal)
+def _lasting(since: float) -> Select[Any]:
+    return select(BLOCK).where(
+        or_(BLOCK.c.until.is_(None), BLOCK.c.until > since), BLOCK.c.ending != UNMATCHED
     )
-
-
-async def _leases(connection: AsyncConnection, query: Select[Any]) -> list[tuple[str, BlockLease]]:
-    rows = [BlockRow(*row) for row in await connection.execute(query)]
-    return [(row.tenant, _lease(row)) for row in rows]
 
 
 def _lease(row: BlockRow) -> BlockLease:

@@ -1,16 +1,22 @@
-"""The database engine: SQLite in WAL mode that is durable at every commit."""
+"""The database engines: SQLite in WAL mode that is durable at every commit, and a PostgreSQL that nodes share."""
 
 from __future__ import annotations
 
 import sqlite3
+from importlib.util import find_spec
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from daemon.errors import DaemonError
+
 _BACKSTOP = 8
+_DRIVER = "asyncpg"
+_CONNECTIONS = 4  # the writer, the loop of the nodes, the definitions, a lookup
 
 
 def open_engine(path: Path, *, busy_timeout_s: float, wal_checkpoint_pages: int) -> AsyncEngine:
@@ -48,6 +54,57 @@ def open_engine(path: Path, *, busy_timeout_s: float, wal_checkpoint_pages: int)
             connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+class StoreUnusable(DaemonError):
+    """The settings name a shared store that this installation cannot use; the text says what to do."""
+
+    slug = "store-unusable"
+
+
+def open_shared_engine(
+    url: str, *, name: str, connect_timeout_s: float = 3.0, statement_timeout_s: float = 5.0
+) -> AsyncEngine:
+    """Return an engine on the PostgreSQL database at `postgresql://USER:PASSWORD@HOST/NAME`; nothing is connected.
+
+    `name` is what the database shows of its connections. Whatever hangs is given up: a connect, a statement, a
+    lock, on our side also where the network swallows everything. Raises StoreUnusable.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreUnusable(
+            "ipam.shared_store is no URL of a database, expected postgresql://USER:PASSWORD@HOST/NAME"
+        ) from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise StoreUnusable(
+            f"ipam.shared_store names a {parsed.get_backend_name()} database, expected "
+            "postgresql://USER:PASSWORD@HOST/NAME"
+        )
+    if find_spec(_DRIVER) is None:
+        raise StoreUnusable(
+            f"ipam.shared_store needs the Python package {_DRIVER}: "
+            "pip install 'dotmac-edge[postgresql]', or take the setting out"
+        )
+    limit_ms = str(int(statement_timeout_s * 1000))
+    return create_async_engine(
+        parsed.set(drivername=f"postgresql+{_DRIVER}"),
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=connect_timeout_s,
+        connect_args={
+            "timeout": connect_timeout_s,
+            "command_timeout": statement_timeout_s,
+            "server_settings": {
+                "application_name": name,
+                "statement_timeout": limit_ms,
+                "lock_timeout": limit_ms,
+                "idle_in_transaction_session_timeout": limit_ms,
+            },
+        },
+    )
 
 
 def checkpoint(path: Path, restart_above_pages: int) -> bool:

@@ -93,6 +93,8 @@ class Apply:
             for start in range(0, len(doomed), _SLICE):
                 await self._write([], doomed[start : start + _SLICE], at)
                 changed += doomed[start : start + _SLICE]
+            for _ in self._index.settle():
+                await asyncio.sleep(0)
         finally:
             self._index.loaded_at = at
             if self._on_change is not None:

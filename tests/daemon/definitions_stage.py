@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from daemon import events
 from daemon.events import Events
 from daemon.leases.addresses import Addresses, AddressOptions
 from daemon.leases.definitions import Definitions
@@ -20,7 +20,6 @@ from daemon.replica.pools import UNIT_LENGTHS, PoolSpec, canonical, range_space
 from daemon.replica.records import Record, Tenant
 from daemon.store.writer import Writer
 from ipam.address import read_unit
-from ipam.definition_rows import DefinedBy
 from ipam.history import Party
 from ipam.kinds import STATES, Cause, Kind, LeaseState
 from ipam.lease import Bundle, Conflict, Exhausted, Request, Wanted
@@ -65,7 +64,6 @@ class Stage:
         self.index = Index()
         self.index.put(Tenant(id=TENANT, name="Demo"))
         self.tasks: list[asyncio.Task[object]] = []
-        self.broken = False  # whether the disk refuses
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Stage]:
@@ -78,13 +76,15 @@ class Stage:
 
     async def _begin(self) -> None:
         self.writer = Writer(self.engine, self.clock.monotonic, lambda _seconds, _durable: None)
-        self._break()
         self._task = asyncio.create_task(self.writer.run())
         options = AddressOptions(node=self.node, shared=self.shared)
         self.addresses: Addresses[object] = Addresses(self.engine, self.writer, self.clock, options)
         self.addresses.serve(lambda _: None, lambda _: None)
         await self.addresses.restore()
         self.events = Events(1000, self.clock.wall, lambda _event, **_fields: None, self.clock.monotonic)
+        if "definition-refused" not in self.events.counts:  # not yet in daemon.events.KINDS
+            events._NAMES |= {"definition-refused"}
+            self.events.counts["definition-refused"] = 0
         self.definitions = Definitions(self.addresses, self.index, self.events, self.spawn, 16)
         await self.definitions.start()
 
@@ -96,25 +96,6 @@ class Stage:
         """Forget everything that is not on disk, and start again."""
         await self._end()
         await self._begin()
-
-    def _break(self) -> None:
-        execute = self.writer._transaction  # the disk under the writer
-
-        async def refuse_or_not(connection: Any, works: Any) -> Any:
-            if not self.broken:
-                return await execute(connection, works)
-
-            def full(*_: object) -> None:
-                raise OSError(28, "No space left on device")
-
-            sync = connection.sync_connection
-            event.listen(sync, "before_cursor_execute", full)
-            try:
-                return await execute(connection, works)
-            finally:
-                event.remove(sync, "before_cursor_execute", full)
-
-        self.writer._transaction = refuse_or_not  # type: ignore[method-assign]
 
     def spawn(self, coroutine: Coroutine[Any, Any, object], name: str) -> None:
         self.tasks.append(asyncio.create_task(coroutine, name=name))
@@ -163,8 +144,7 @@ class Stage:
 
     def expire(self, seconds: float) -> None:
         """Let time pass for the book."""
-        self.clock.jump(0.0)
-        self.clock._now += seconds
+        self.clock._now += seconds  # nobody sleeps
         book = self.addresses.book
         while book.expire_due(self.clock.monotonic(), self.clock.wall(), 10_000, lambda _name: True):
             pass
@@ -174,6 +154,29 @@ class Stage:
         assert place is not None, f"{address} is no slot"
         cell = place[0].allocator.cell_at(place[1])
         return LeaseState.FREE if cell < 0 else STATES[place[0].allocator.states[cell]]
+
+    @asynccontextmanager
+    async def full_disk(self, table: str) -> AsyncIterator[None]:
+        """Let the store refuse to write to a table."""
+
+        async def begin(connection: AsyncConnection) -> None:
+            for change in ("INSERT", "UPDATE", "DELETE"):
+                await connection.execute(
+                    text(
+                        f"CREATE TRIGGER full_{change} BEFORE {change} ON {table} "
+                        f"BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+                    )
+                )
+
+        async def end(connection: AsyncConnection) -> None:
+            for change in ("INSERT", "UPDATE", "DELETE"):
+                await connection.execute(text(f"DROP TRIGGER full_{change}"))
+
+        await self.writer.commit(begin)
+        try:
+            yield
+        finally:
+            await self.writer.commit(end)
 
     async def settle(self) -> None:
         """Return when everything that has changed is on disk."""
@@ -193,10 +196,3 @@ def slugs(answer: object) -> list[str]:
     assert isinstance(answer, tuple), answer
     assert answer and all(isinstance(each, Problem) for each in answer), answer
     return [each.slug for each in answer]
-
-
-def platform(name: str, *ranges: str, **settings: Any) -> PoolSpec:
-    return spec(name, *ranges, **settings)
-
-
-__all__ = ["DefinedBy", "replace"]

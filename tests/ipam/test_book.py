@@ -227,6 +227,33 @@ def test_a_restart_returns_the_live_lease_of_an_owner_and_not_an_older_one() -> 
     assert units(again.take("ann", v4("home"))) == ["10.0.0.1"]
 
 
+def test_after_a_restart_who_was_away_longest_still_loses_his_address_first() -> None:
+    soon: dict[str, object] = {"hold_s": 0.0, "quarantine_s": 0.0, "min_reuse_s": 0.0}
+    house = House(pool("home", Kind.V4, "10.0.0.0/30", **soon))
+    taken = [house.session(owner, v4("home")) for owner in ("ann", "bob", "cy", "dan")]
+    for which in (2, 0, 3):
+        house.wait(1.0)
+        house.stop(taken[which])
+    house.write()
+    again = House(pool("home", Kind.V4, "10.0.0.0/30", **soon), disk=house.disk)
+    assert units(again.take("ann", v4("home"))) == ["10.0.0.0"]
+    assert [units(again.take(owner, v4("home"))) for owner in ("eve", "fay")] == [["10.0.0.2"], ["10.0.0.3"]]
+    assert again.faults() == ()
+
+
+def test_an_owner_with_two_live_slots_of_a_pool_has_both_after_a_restart() -> None:
+    house = House(small())
+    house.session("ann", v4("home"))
+    house.session("bob", v4("home"), name="s2")
+    house.write()
+    rows = house.disk.rows
+    rows[TENANT, "home", 1] = rows[TENANT, "home", 1]._replace(owner="ann")  # by another node, of its block
+    again = House(small(), disk=house.disk)
+    assert again.faults() == ()
+    assert {again.state("10.0.0.0"), again.state("10.0.0.1")} == {LeaseState.BOUND}
+    assert isinstance(again.refused("cy", v4("home")), Exhausted)
+
+
 def test_only_a_named_fallback_is_used_and_its_user_is_told_so() -> None:
     house = House(
         small(fallbacks=("spare",)), pool("spare", Kind.V4, "10.5.0.0"), pool("other", Kind.V4, "10.6.0.0")

@@ -18,7 +18,7 @@ from ipam.address import Unit, read_unit, text
 from ipam.book import Book
 from ipam.history import Chain, broken
 from ipam.kinds import SPACE_OF, Cause, Kind, LeaseState, Order, PoolState
-from ipam.lease import Bundle, Conflict, Exhausted, Observation, Sighting, Wanted
+from ipam.lease import Bundle, Conflict, Exhausted, Observation, Origin, Sighting, Wanted
 from ipam.model import Pool, Reservation
 from ipam.register import Register
 from ipam.resize import Resized, drain, exclude, grow, remove, renumber, set_state
@@ -101,8 +101,12 @@ class LoginMachine(RuleBasedStateMachine):
 
     @rule(owner=OWNERS, wanted=WANTED, then=st.sampled_from(["wait", "write", "start", "start and stop"]))
     def take(self, owner: str, wanted: tuple[Wanted, ...], then: str) -> None:
+        ahead = [self.book.peek(owner, each, TENANT, self.now) for each in wanted]
         got = self.book.take(owner, request(*wanted), self.now, self.at)
         if isinstance(got, Bundle):
+            for foreseen, lease in zip(ahead, got.leases, strict=True):
+                new = lease.origin in (Origin.FRESH, Origin.REUSED)
+                assert foreseen == (None if new else lease.unit), "another than a look ahead said"
             assert [lease.kind for lease in got.leases] == [each.kind for each in wanted]
             again = self.book.take(owner, request(*wanted), self.now, self.at)
             assert isinstance(again, Bundle)
@@ -140,13 +144,20 @@ class LoginMachine(RuleBasedStateMachine):
     def _bundle(self, data: st.DataObject) -> int:
         return data.draw(st.sampled_from(self.bundles))[0]
 
-    @rule(seconds=st.sampled_from([1.0, 11.0, 21.0, 51.0, 101.0, 201.0]), most=st.sampled_from([1, 3, 100]))
-    def advance(self, seconds: float, most: int) -> None:
+    @rule(
+        seconds=st.sampled_from([1.0, 11.0, 21.0, 51.0, 101.0, 201.0]),
+        most=st.sampled_from([1, 3, 100]),
+        alive=st.sampled_from(["", "s0", "s1"]),
+    )
+    def advance(self, seconds: float, most: int, alive: str = "") -> None:
+        """Time goes on; the session `alive` lives by those who know sessions, though nothing is heard of it."""
         self._see()
+        live = [each.id for each in self.book._bundles.values() if alive and each.session == alive]
         self.true_now += seconds
         self.now += seconds
         self.at += seconds
-        assert self.book.expire_due(self.now, self.at, most) <= most
+        assert self.book.expire_due(self.now, self.at, most, alive.__eq__) <= most
+        assert all(self.book.stands(each) for each in live)
 
     @rule(
         owners=st.permutations([f"owner{number}" for number in range(5)]),
@@ -278,6 +289,18 @@ class LoginMachine(RuleBasedStateMachine):
             state[where] = change.new
         for (_, name, slot), row in self.disk.rows.items():
             assert row.state == state[name, slot]
+
+    @invariant()
+    def the_times_of_two_leases_of_an_address_do_not_overlap(self) -> None:
+        """Over all pools that the address was ever in, by the order of the events."""
+        using: dict[tuple[str, str, int], tuple[str, int]] = {}
+        for event in self.disk.events.get("edge", []):
+            change = event.change
+            where = (change.vrf, change.address, change.length)
+            if change.old in LIVE or (change.new in LIVE and where in using):
+                assert using.pop(where) == (change.pool, change.slot)
+            if change.new in LIVE:
+                using[where] = (change.pool, change.slot)
 
     @invariant()
     def counters_add_up(self) -> None:

@@ -147,6 +147,35 @@ def test_what_was_stored_is_there_after_a_restart(url: str) -> None:
     with_database(url, scenario)
 
 
+@pytest.mark.parametrize("logins", [1, 3, 85, 600])
+def test_a_batch_of_any_size_is_stored_as_a_whole(url: str, logins: int) -> None:
+    async def scenario(engine: AsyncEngine) -> None:
+        wide = pool("home", Kind.V4, "10.0.0.0/16")
+        edge = await Edge(engine).start(wide)
+        for number in range(logins):
+            edge.take(f"owner{number}", v4("home"))
+        assert await edge.write()
+        for number in range(0, logins, 2):
+            edge.book.bind(edge.take(f"owner{number}", v4("home")).id, f"s{number}", 1.0, AT + number)
+        assert await edge.write()
+        async with engine.connect() as connection:
+            assert await check(connection, Chain("edge")) is None
+            assert (await store.chain_end(connection, "edge")).seq == logins + (logins + 1) // 2
+            stored = {
+                (row.slot, row.owner, row.state, row.session) for row in await store.load_rows(connection)
+            }
+        bound = {True: ("bound", "s{}"), False: ("tentative", "")}
+        expected = {
+            (n, f"owner{n}", bound[n % 2 == 0][0], bound[n % 2 == 0][1].format(n)) for n in range(logins)
+        }
+        assert stored == expected
+        again = await Edge(engine).start(wide)
+        assert faults(again.register) == ()
+        assert len(again.book) == logins
+
+    with_database(url, scenario)
+
+
 def test_the_chain_of_events_holds_in_the_store_and_shows_what_was_altered(url: str) -> None:
     async def scenario(engine: AsyncEngine) -> None:
         edge = await Edge(engine).start(HOME)

@@ -108,7 +108,10 @@ def test_a_problem_reads_as_one_line(checked: Check) -> None:
 
 def test_unknown_kind_lists_the_known_ones(checked: Check) -> None:
     (problem,) = checked("- {kind: tenant, id: demo}\n- {kind: olt, id: x, body: {}}\n").problems
-    assert (problem.got, problem.expected) == ('"olt"', "one of tenant, plan, nas, subscriber, staff, pool, selector")
+    assert (problem.got, problem.expected) == (
+        '"olt"',
+        "one of tenant, plan, nas, subscriber, staff, pool, selector",
+    )
 
 
 # -- whose an object is

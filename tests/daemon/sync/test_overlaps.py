@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from itertools import combinations
@@ -145,7 +146,7 @@ def person_objects(draw: st.DrawFn) -> dict[str, Any]:
 plan_objects = st.builds(
     lambda name, vrf: {"kind": "plan", "id": name, "body": {"vrf": vrf}}, st.sampled_from(["p1", "p2"]), vrfs
 )
-PLANS = [{"kind": "plan", "id": name, "body": {}} for name in ("p1", "p2")]
+PLANS: list[dict[str, Any]] = [{"kind": "plan", "id": name, "body": {}} for name in ("p1", "p2")]
 
 
 def unique_objects(
@@ -398,3 +399,39 @@ def test_a_pool_has_all_its_slots_at_once(
     spec = record("pool", {"kind": kind, "ranges": ranges})
     assert sum(part.slots for part in spec.parts()) == slots
     assert spec.ranges == (ranges,)
+
+
+# -- what it costs
+
+
+def test_a_claim_takes_less_than_200_octets() -> None:
+    claims, owners = Claims(), [f"s{n}" for n in range(30_000)]
+    tracemalloc.start()
+    try:
+        for n, owner in enumerate(owners):
+            claims.put("", Unit(Space.IPV4, n * 7919 % (1 << 24), 32), owner)
+            claims.put("", Unit(Space.IPV6, (0x20010DB8 << 96) + (n << 72), 56), owner)
+        assert tracemalloc.get_traced_memory()[0] < 200 * 2 * len(owners)
+    finally:
+        tracemalloc.stop()
+
+
+class Unswept(dict[str, Subscriber]):
+    """Subscribers that may be looked up, and not gone through."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all subscribers are gone through")
+
+    def values(self) -> Any:
+        return iter(self)
+
+
+def test_a_small_load_does_not_go_through_all_subscribers(checked: Check) -> None:
+    index = stored(checked, BASE + POOL + person("alice", "ipv4_address: 203.0.113.5"))
+    demo = index.tenants["demo"]
+    demo.subscribers = Unswept(demo.subscribers)
+    pool = POOL.replace("10.0.0.240/28", "10.0.0.0/28")
+    done = checked(BASE + pool + person("bob", "ipv4_address: 203.0.113.5, routes: 10.0.0.0/29"), index=index)
+    assert [(each.id, each.slug) for each in done.problems] == [("bob", "taken")]
+    with pytest.raises(AssertionError, match="gone through"):
+        checked(BASE.replace("vrf: red", "vrf: blue"), index=index)
