@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import load
@@ -19,60 +19,55 @@ from daemon.store.engine import open_engine
 from ipam import store
 
 _FIRST = "10.0.0.16"
+_PATIENCE_S = 20.0
 _TENANT = "bench"  # of the users that `edge.provision` makes
 _HOLD = "1h"  # nobody gets another one's address during a run
 
 
-@dataclass(frozen=True, slots=True)
 class Leasing:
-    """A daemon's data, made once: every round begins with them and without a lease."""
+    """A daemon whose users are leased addresses; every time it begins with the users, a pool, and next to no lease."""
 
-    edge: Edge
-    template: Path
+    def __init__(self, edge: Edge, core: int, users: int) -> None:
+        """Hand the daemon its users, once."""
+        self._edge = edge
+        self._core = core
+        self._bare = edge.state.with_name("edge-bare")
+        edge.provision(core, users)
+        edge.state.rename(self._bare)
 
     @contextmanager
-    def running(self, core: int) -> Iterator[Live]:
-        """The daemon, with users and pool, and no lease."""
-        shutil.rmtree(self.edge.state)
-        shutil.copytree(self.template, self.edge.state)
-        with self.edge.running(core) as live:
+    def running(self, slots: int) -> Iterator[Live]:
+        """The daemon with a pool of so many addresses. Raises BenchError if logins get none of them."""
+        shutil.rmtree(self._edge.state, ignore_errors=True)
+        shutil.copytree(self._bare, self._edge.state)
+        data = self._edge.settings.with_name("edge-pool.ndjson")
+        data.write_text("".join(f"{json.dumps(each)}\n" for each in _objects(slots)))
+        with self._edge.running(self._core) as live:
+            self._edge.ask("data", "load", "--tenant", _TENANT, str(data))
+            _wait_for_pool(live)
             yield live
 
     def stored(self) -> tuple[int, int]:
         """Return how many owners have a lease in the store, and how many addresses: the daemon must be stopped."""
-        return asyncio.run(_stored(self.edge.state / "edge.db"))
+        return asyncio.run(_stored(self._edge.state / "edge.db"))
 
 
-def provision(edge: Edge, core: int, users: int, slots: int) -> Leasing:
-    """Hand the daemon its users and a pool of so many addresses. Raises BenchError if logins get none of it."""
-    edge.provision(core, users)
-    return _with_pool(edge, core, slots, edge.state.with_name("edge-leasing"))
-
-
-def narrowed(leasing: Leasing, core: int, slots: int) -> Leasing:
-    """Return the same with a pool of another size."""
-    shutil.rmtree(leasing.edge.state)
-    shutil.copytree(leasing.template, leasing.edge.state)
-    return _with_pool(leasing.edge, core, slots, leasing.template.with_name("edge-narrowed"))
-
-
-def _with_pool(edge: Edge, core: int, slots: int, template: Path) -> Leasing:
-    data = edge.settings.with_name("edge-pool.ndjson")
+def _objects(slots: int) -> Iterator[Mapping[str, object]]:
     pool = {"kind": "v4", "ranges": [_range(slots)], "hold": _HOLD, "tentative": _HOLD}
-    objects = (
-        {"kind": "pool", "id": "home", "body": pool},
-        {"kind": "selector", "id": "home", "body": {"pools": {"v4": ["home"]}}},
-    )
-    data.write_text("".join(f"{json.dumps(each)}\n" for each in objects))
-    with edge.running(core):
-        edge.ask("data", "load", "--tenant", _TENANT, str(data))
-    shutil.copytree(edge.state, template)
-    leasing = Leasing(edge, template)
-    with leasing.running(core) as live:
+    yield {"kind": "pool", "id": "home", "body": pool}
+    yield {"kind": "selector", "id": "home", "body": {"pools": {"v4": ["home"]}}}
+
+
+def _wait_for_pool(live: Live) -> None:
+    """Wait until a login is leased an address: the book takes pools over from the data a moment later."""
+    until = time.monotonic() + _PATIENCE_S
+    said: tuple[str, ...] = ()
+    while time.monotonic() < until:
         said = load.answer(live)
-    if not any(line.startswith("Framed-IP-Address") for line in said):
-        raise BenchError(f"a login got no address from the pool: {', '.join(said)}")
-    return leasing
+        if any(line.startswith("Framed-IP-Address") for line in said):
+            return
+        time.sleep(0.2)
+    raise BenchError(f"a login got no address from the pool: {', '.join(said)}")
 
 
 def _range(slots: int) -> str:

@@ -75,12 +75,12 @@ class Ours:
         users = int(10**place.size.digits * (len(WINDOWS) + 0.2))
         say(f"loading {users:,} subscribers into {EDGE}")
         prepared = edge.prepare(OUT, place.scratch)
-        self.leasing = lease_edge.provision(prepared, place.cores[0], users, place.size.leases)
+        self.leasing = lease_edge.Leasing(prepared, place.cores[0], users)
 
     def round(self) -> Iterable[Run]:
         """New leases, and the same again, in a daemon that has none yet."""
         size, told = self.place.size, 0
-        with self.leasing.running(self.place.cores[0]) as live:
+        with self.leasing.running(size.leases) as live:
             warm = self._logins(len(WINDOWS), size.logins // 5, WINDOWS[0])
             told += _measure(self.place, live, warm, NEW).told
             for block, window in enumerate(WINDOWS):
@@ -93,12 +93,10 @@ class Ours:
     def full(self) -> Iterable[Run]:
         """Fill a pool until one address in a thousand is free."""
         logins = self._logins(0, self.place.size.logins, WINDOWS[-1])
-        slots = logins.requests + logins.requests // FREE_IN
-        narrow = lease_edge.narrowed(self.leasing, self.place.cores[0], slots)
-        with narrow.running(self.place.cores[0]) as live:
+        with self.leasing.running(logins.requests + logins.requests // FREE_IN) as live:
             run = _measure(self.place, live, logins, FULL)
         yield run
-        self.stored.append(Stored(EDGE, run.told, *narrow.stored()))
+        self.stored.append(Stored(EDGE, run.told, *self.leasing.stored()))
 
     def _logins(self, block: int, requests: int, window: int) -> Logins:
         return Logins(block=block, requests=requests, window=window, digits=self.place.size.digits)

@@ -57,7 +57,6 @@ class Book:
         self._bundles: dict[int, Live] = {}
         self._by_owner: dict[tuple[str, str], list[Live]] = {}
         self._wheel: Wheel[Live] = Wheel()
-        self._care_at = 0  # which shelf is looked at first next time
 
     def __len__(self) -> int:
         """How many bundles are live."""
@@ -264,14 +263,17 @@ class Book:
         return done + self._ripen(now, at, most - done)
 
     def _ripen(self, now: float, at: float, most: int) -> int:
-        shelves = list(self.register.shelves.values())
+        """Look at the shelves where a wait is over; one that is not through comes last the next time."""
+        waiting = self.register.waiting
         done = 0
-        for step in range(len(shelves)):
-            shelf = shelves[(self._care_at + step) % len(shelves)]
+        for shelf in [each for each, due in waiting.items() if due <= now]:
             while done < most and ripen_one(self.register, shelf, now, at):
                 done += 1
+            del waiting[shelf]
+            due = shelf.allocator.next_due()
+            if due is not None:
+                waiting[shelf] = due
             if done >= most:
-                self._care_at = (self._care_at + step) % len(shelves)
                 break
         return done
 

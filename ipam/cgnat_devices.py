@@ -220,7 +220,9 @@ def _too_many(plan: DeterministicPlan, device: Device) -> CannotExpress | None:
     if count <= _MOST_ROWS:
         return None
     return CannotExpress(
-        device, f"{count} inside addresses would be at least {count} lines", f"make plans of at most {_MOST_ROWS}"
+        device,
+        f"{count} inside addresses would be at least {count} lines",
+        f"make plans of at most {_MOST_ROWS}",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, delete, func, insert, select
+from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ipam.address import Unit, read_number, text
@@ -35,6 +35,7 @@ _AS_THEY_ARE = (
     "any_length",
 )
 
+_DEFINITIONS = 0x1FA_0001  # an advisory lock of ours
 _USED = ("tentative", "bound", "held", "quarantined", "declined")
 
 
@@ -69,6 +70,15 @@ async def _replace(
     await connection.execute(insert(table).values(**key, **rest))
 
 
+async def _change(
+    connection: AsyncConnection, table: Table, key: dict[str, Any], rest: dict[str, Any]
+) -> None:
+    """Insert a row, or change it in place: who waits for a lock on it then finds it."""
+    conditions = [table.c[name] == value for name, value in key.items()]
+    if not int((await connection.execute(update(table).where(*conditions).values(**rest))).rowcount):
+        await connection.execute(insert(table).values(**key, **rest))
+
+
 async def _delete(connection: AsyncConnection, table: Table, key: dict[str, Any]) -> bool:
     conditions = [table.c[name] == value for name, value in key.items()]
     return int((await connection.execute(delete(table).where(*conditions))).rowcount) > 0
@@ -94,7 +104,7 @@ async def save_definition(connection: AsyncConnection, definition: Definition) -
     detail["exclusions"] = [[str(first), str(last)] for first, last in pool.exclusions]
     key = {"tenant": pool.tenant, "name": pool.name}
     rest = {"vrf": pool.vrf, "kind": pool.kind.value, "state": pool.state.value, "detail": json.dumps(detail)}
-    await _replace(connection, POOL, key, rest)
+    await _change(connection, POOL, key, rest)
     await _delete(connection, RANGE, {"tenant": pool.tenant, "pool": pool.name})
     ranges = [
         {
@@ -131,14 +141,14 @@ async def load_definitions(connection: AsyncConnection) -> list[Definition]:
     return [_definition(row, tuple(ranges.get((row.tenant, row.name), ()))) for row in pools]
 
 
-async def lock_definition(connection: AsyncConnection, tenant: str, name: str) -> Definition | None:
-    """Return a pool as the store has it; no other node changes it before this transaction ends (PostgreSQL)."""
-    wanted = select(POOL).where(POOL.c.tenant == tenant, POOL.c.name == name).with_for_update()
-    row = (await connection.execute(wanted)).first()
-    if row is None:
-        return None
-    parts = select(RANGE).where(RANGE.c.tenant == tenant, RANGE.c.pool == name).order_by(RANGE.c.first_slot)
-    return _definition(row, tuple(_range(each) for each in await connection.execute(parts)))
+async def lock_definitions(connection: AsyncConnection) -> list[Definition]:
+    """Return every pool; no other node defines any before this transaction ends.
+
+    On SQLite, which one node has to itself, nothing needs to be locked.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(_DEFINITIONS)))
+    return await load_definitions(connection)
 
 
 async def is_used(

@@ -21,6 +21,7 @@ SEASON_DAYS = 14  # two of each weekday are needed to tell a rhythm from a trend
 SURE_DAYS = 56
 HORIZON_DAYS = 3_650
 MAX_DAYS = 730  # what is older says nothing of the next months, and the pairs grow with the square
+_LONG_S = 365 * DAY_S  # what cannot be full within a year surely is not filling
 _Z = 1.645  # 90 % of a normal distribution lies within
 _SPREAD = 1.4826  # median deviation to standard deviation of a normal distribution
 
@@ -134,12 +135,13 @@ def forecast(peaks: Iterable[Peak], critical: int, at: float) -> Forecast | TooL
     trend = fit(past)
     last = max(past[-1].used, so_far.used if so_far else 0)
     driver = _driver(past, trend)
-    confidence = _confidence(trend)
+    confidence = _confidence(trend, sure=_is_known(trend))
     if last >= critical:
         return Forecast(Outlook.CRITICAL, critical, 0.0, 0.0, 0.0, confidence, driver, trend)
     earliest = _reaches(trend, critical, at, 1)
     if trend.slope_low <= 0:
         outlook = Outlook.SHRINKING if trend.slope_high < 0 else Outlook.STABLE
+        confidence = _confidence(trend, sure=earliest is None or earliest > _LONG_S)
         return Forecast(outlook, critical, None, earliest, None, confidence, Driver.NONE, trend)
     seconds = _reaches(trend, critical, at, 0)
     latest = _reaches(trend, critical, at, -1)
@@ -194,13 +196,36 @@ def _days(peaks: Iterable[Peak]) -> list[Peak]:
 
 
 def _reaches(trend: Trend, critical: int, at: float, side: int) -> float | None:
-    """Return the seconds until the first day with such a peak: the expected one, or the end of its interval."""
+    """Return the seconds until the first day with such a peak: the expected one, or the end of its interval.
+
+    Each weekday has a straight line of its own, for today is never before the middle of the peaks.
+    """
     today = floor(at / DAY_S)
-    for day in range(today, today + HORIZON_DAYS):
+    found = [
+        day for start in range(today, today + 7) if (day := _meets(trend, critical, start, side)) is not None
+    ]
+    return max(0.0, min(found) * DAY_S - at) if found else None
+
+
+def _meets(trend: Trend, critical: int, start: int, side: int) -> int | None:
+    """Return the first day with such a peak of those `start`, a week later, and so on."""
+
+    def reached(day: int) -> bool:
         low, high = trend.bounds(day)
-        value = high if side > 0 else low if side < 0 else trend.expected(day)
-        if value >= critical:
-            return max(0.0, day * DAY_S - at)
+        return (high if side > 0 else low if side < 0 else trend.expected(day)) >= critical
+
+    if reached(start):
+        return start
+    slope = trend.slope_high if side > 0 else trend.slope_low if side < 0 else trend.slope
+    if slope <= 0:
+        return None
+    middle = (trend.first_day + trend.last_day) / 2
+    wanted = critical - trend.level - trend.season[start % 7] - side * _Z * trend.spread
+    meets = (wanted - (trend.slope - slope) * middle) / slope  # level + slope x middle is on all three lines
+    weeks = max(0, ceil((min(meets, start + HORIZON_DAYS) - start) / 7) - 1)  # a rounding more or less
+    for day in range(start + 7 * weeks, start + 7 * weeks + 22, 7):
+        if day < start + HORIZON_DAYS and reached(day):
+            return day
     return None
 
 
@@ -211,15 +236,21 @@ def _driver(peaks: Sequence[Peak], trend: Trend) -> Driver:
     return Driver.HOLDS if held.slope > trend.slope / 2 else Driver.SUBSCRIBERS
 
 
-def _confidence(trend: Trend) -> Confidence:
-    """Return high for two months with few gaps and a slope known to a third, low while no season can be seen
-    or more than half of the days are missing."""
+def _is_known(trend: Trend) -> bool:
+    """Tell whether the slope is known to a third."""
+    return trend.slope_high - trend.slope_low <= abs(trend.slope) * 2 / 3
+
+
+def _confidence(trend: Trend, *, sure: bool) -> Confidence:
+    """Return high for two months with few gaps of which the answer is sure, low while no season can be seen or
+    more than half of the days are missing.
+
+    The answer is sure where the slope is known well, or where no slope that the data allow matters within a year.
+    """
     covered = trend.days / (trend.last_day - trend.first_day + 1)
     if trend.days < SEASON_DAYS or covered < 0.5:
         return Confidence.LOW
-    width = trend.slope_high - trend.slope_low
-    known = width <= abs(trend.slope) * 2 / 3
-    return Confidence.HIGH if trend.days >= SURE_DAYS and covered >= 0.8 and known else Confidence.MEDIUM
+    return Confidence.HIGH if trend.days >= SURE_DAYS and covered >= 0.8 and sure else Confidence.MEDIUM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,12 @@ Book and steward both stand on it. `record` is called exactly once for each chan
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ipam.address import Unit
 from ipam.cells import NONE
 from ipam.history import NOBODY, Chain, Change, new_change
-from ipam.kinds import STATE_NAMES, STATES, Cause, ClockQuality, Kind, Space
+from ipam.kinds import DECLINED, HELD, STATE_NAMES, STATES, Cause, ClockQuality, Kind, Space
 from ipam.layout import Listed
 from ipam.lease import Utilisation
 from ipam.ledger import Batch, Fence, LeaseRow, Ledger
@@ -38,6 +38,8 @@ class Register:
         self.ledger = Ledger(chain or Chain(node), most_waiting)
         self.shelves: dict[tuple[str, str], Shelf] = {}
         self.set_aside: dict[tuple[str, str, Kind], tuple[str, Unit]] = {}  # reservations: VRF and unit
+        self.waiting: dict[Shelf, float] = {}  # shelves with slots that wait, and when the first may go on
+        self._stale: set[tuple[str, str, Space]] = set()
         self._groups: dict[tuple[str, str, str, Kind], list[int]] = {}
         self._spans: dict[tuple[str, str, Space], tuple[list[int], list[tuple[int, Shelf]]]] = {}
         self._last_at = 0.0
@@ -52,7 +54,7 @@ class Register:
         shelf.allocator.tallies = (shelf.allocator.counts, *self._tallies(pool))
         if not divided:
             shelf.open_slots(0, max(pool.next_slot - 1, 0))
-        self._index(pool.tenant, pool.vrf, space_of(pool))
+        self._stale.add((pool.tenant, pool.vrf, space_of(pool)))
         return shelf
 
     def redefine(self, pool: Pool) -> Shelf:
@@ -62,14 +64,23 @@ class Register:
         shelf.redefine(pool)
         if not shelf.divided and pool.next_slot > known:
             shelf.open_slots(known, pool.next_slot - 1)
-        self._index(pool.tenant, pool.vrf, space_of(pool))
+        self._stale.add((pool.tenant, pool.vrf, space_of(pool)))
         return shelf
 
     def _tallies(self, pool: Pool) -> Iterable[list[int]]:
         for level, name in (("site", pool.site), ("vrf", pool.vrf), ("tenant", "")):
             yield self._groups.setdefault((level, pool.tenant, name, pool.kind), [0] * len(STATES))
 
+    def _spans_of(
+        self, tenant: str, vrf: str, space: Space
+    ) -> tuple[Sequence[int], Sequence[tuple[int, Shelf]]]:
+        """Return the ranges of all pools of a VRF, sorted: their first numbers, their last numbers and shelves."""
+        if (tenant, vrf, space) in self._stale:
+            self._index(tenant, vrf, space)
+        return self._spans.get((tenant, vrf, space), ((), ()))
+
     def _index(self, tenant: str, vrf: str, space: Space) -> None:
+        self._stale.discard((tenant, vrf, space))
         spans = sorted(
             (*span_of(shelf.pool, part), number, shelf)
             for number, shelf in enumerate(self.shelves.values())
@@ -87,7 +98,7 @@ class Register:
 
     def locate(self, tenant: str, vrf: str, unit: Unit) -> tuple[Shelf, int] | None:
         """Return the shelf and slot that are exactly this unit; None where it is a slot of no pool."""
-        firsts, entries = self._spans.get((tenant, vrf, unit.space), ((), ()))
+        firsts, entries = self._spans_of(tenant, vrf, unit.space)
         index = bisect_right(firsts, unit.value) - 1
         if index >= 0 and entries[index][0] >= unit.value:
             shelf = entries[index][1]
@@ -112,7 +123,7 @@ class Register:
 
     def is_outside(self, tenant: str, vrf: str, unit: Unit) -> bool:
         """Tell whether no number of a unit is in any pool."""
-        firsts, entries = self._spans.get((tenant, vrf, unit.space), ((), ()))
+        firsts, entries = self._spans_of(tenant, vrf, unit.space)
         index = bisect_right(firsts, unit.last) - 1
         return index < 0 or entries[index][0] < unit.value
 
@@ -193,7 +204,15 @@ class Register:
         serial = self.ledger.note(new_change(Change, fields))
         if old != new:
             tenure.since_at = at
+        if HELD <= new <= DECLINED:
+            self.note_waiting(shelf, allocator.due[cell])
         return serial
+
+    def note_waiting(self, shelf: Shelf, due: float) -> None:
+        """Let a shelf be looked at when a slot of it may go on, monotonic seconds."""
+        known = self.waiting.get(shelf)
+        if known is None or due < known:
+            self.waiting[shelf] = due
 
     def batch(self) -> Batch | None:
         """Return what must be stored next, in one transaction; None where there is nothing.

@@ -36,7 +36,13 @@ def restore(register: Register, book: Book, rows: Iterable[LeaseRow], now: float
     strangers = 0
     for stored in by_pool.values():
         shelf = _shelf_of(register, stored)
-        strangers += len(stored) if shelf is None else _restore_shelf(shelf, stored, members, now)
+        if shelf is None:
+            strangers += len(stored)
+            continue
+        strangers += _restore_shelf(shelf, stored, members, now)
+        due = shelf.allocator.next_due()
+        if due is not None:
+            register.note_waiting(shelf, due)
     for number, owned in members.items():
         shelf, _, tenure = owned[0]
         book.adopt(number, (shelf.pool.tenant, tenure.owner), owned, _session(owned), now)

@@ -119,7 +119,8 @@ Index(
     postgresql_where=_NOBODYS,
 )
 
-# The nodes that share this store. `boot` is that of the daemon which has the name now; `seen_at` is the database's time.
+# The nodes that share this store. `boot` is that of the daemon which has the name now; `seen_at` is by the database's
+# clock.
 NODE = Table(
     "ipam_node",
     METADATA,

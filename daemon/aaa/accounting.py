@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from math import inf
+from typing import NamedTuple
 
 from daemon.aaa import authentic, policy, report, token
 from daemon.aaa.attachment import of_session, own_of, same_equipment, same_mac
@@ -20,18 +22,22 @@ from daemon.aaa.session import NO_LINE, Closed, Report, Session, State
 from daemon.aaa.sessions import Effect, Reboot, SessionTable, place
 from daemon.aaa.storm import Storm
 from daemon.errors import StoreUnavailable
+from daemon.leases.cgnat_ingest import Ingest, PortReport
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.rules import SimultaneousMode
 from daemon.store.journal import Journal, Record
+from radius import port_ranges
 from radius.authenticator import Key, sign_plain_reply, sign_reply
 from radius.codes import AcctStatus, Attr, Code
 from radius.packet import HEADER, Packet
+from radius.port_ranges import Reading, may_report
 from radius.udp import Datagram, source_octets
 from radius.vendors.base import VendorProfile
 
 _ACCOUNTING_REQUEST = int(Code.ACCOUNTING_REQUEST)
 _ACCOUNTING_RESPONSE = int(Code.ACCOUNTING_RESPONSE)
+_IPV4_OCTETS = 4
 _STATUS_TYPE = int(Attr.ACCT_STATUS_TYPE)
 _SESSION_ID = int(Attr.ACCT_SESSION_ID)
 _CLASS = int(Attr.CLASS)
@@ -44,6 +50,14 @@ _INTERIMS_AT_ONCE = 512  # at least a commit's worth; more would fill the journa
 _OF_SESSIONS = (int(AcctStatus.START), int(AcctStatus.STOP), int(AcctStatus.INTERIM_UPDATE))
 _OF_BOXES = (int(AcctStatus.ACCOUNTING_ON), int(AcctStatus.ACCOUNTING_OFF))
 _KNOWN = frozenset(int(status) for status in AcctStatus)
+
+
+class Late(NamedTuple):
+    """A report whose session must be looked for in the store, where it came from, and the ports it told of."""
+
+    report: Report
+    peer: bytes
+    ports: Reading | None
 
 
 class Pending:
@@ -84,6 +98,7 @@ class Accounting:
         monotonic: Callable[[], float],
         storm: Storm,
         leases: LeaseKeeping,
+        port_blocks: Ingest,
     ) -> None:
         """`on_session` is told of "simultaneous-kicked" (this session must end) and "session-reopened".
 
@@ -100,9 +115,10 @@ class Accounting:
         self._monotonic = monotonic
         self._storm = storm
         self._leases = leases
+        self._port_blocks = port_blocks
         self.interims: InterimQueue[Pending] = InterimQueue(_INTERIM_WAIT_S, _INTERIMS_MOST)
         self.unpermitted: set[tuple[str, str]] = set()  # subscribers of new sessions without a permit of ours
-        self.late: deque[tuple[Report, bytes]] = deque()
+        self.late: deque[Late] = deque()
         self.failing: str | None = None  # why the store refuses, while it does
         self.journal: Journal[Pending]
 
@@ -245,10 +261,11 @@ class Accounting:
         sessions = self._sessions
         if status in _OF_SESSIONS and _SESSION_ID in packet.spots:
             told = report.read(seq, record, packet, profile, self.belief)
+            ports = port_ranges.read(packet, profile.name) if may_report(packet, profile.name) else None
             if not sessions.knows(told):
-                self.late.append((told, record.peer))
+                self.late.append(Late(told, record.peer, ports))
                 return "late"
-            effect, session = self.take_in(told, record.peer)
+            effect, session = self.take_in(told, record.peer, ports)
             sessions.reported(session, packet.octets)
             return effect
         sessions.folded_seq = max(sessions.folded_seq, seq)
@@ -259,9 +276,11 @@ class Accounting:
             return "reboot"
         return "journaled" if status not in _OF_SESSIONS else "no-session-id"
 
-    def take_in(self, told: Report, peer: bytes) -> tuple[Effect, Session]:
+    def take_in(self, told: Report, peer: bytes, ports: Reading | None) -> tuple[Effect, Session]:
         """Fold a report from that peer into its session, and see to what follows from it."""
         effect, session = self._sessions.apply(told)
+        if ports is not None:
+            self._take_ports(session, told, ports)
         if not session.source or effect is Effect.REOPENED:
             session.source = source_octets(peer)
         if effect is Effect.OPENED or effect is Effect.RECOVERED:
@@ -274,6 +293,24 @@ class Accounting:
         elif effect is Effect.CLOSED:
             self._on_box(place(session.tenant, session.nas, session.box), told.heard_at)
         return effect, session
+
+    def _take_ports(self, session: Session, told: Report, ports: Reading) -> None:
+        """Note which ports of a carrier-grade NAT a session has, as its NAS reports it."""
+        octets = session.ipv4_octets or b""
+        inside = IPv4Address(octets) if len(octets) == _IPV4_OCTETS and any(octets) else None
+        self._port_blocks.take(
+            PortReport(
+                told.seq,
+                session.tenant,
+                session.nas,
+                session.uid,
+                session.subscriber,
+                inside,
+                told.at,
+                ports,
+                session.closed_at,
+            )
+        )
 
     def _begun(self, session: Session, told: Report) -> None:
         """Tie a session that has just begun to its permit: what it was given, and whom it leaves no room."""

@@ -28,6 +28,7 @@ from daemon.aaa.nas import Clients
 from daemon.aaa.reconcile import Unchangeable
 from daemon.aaa.report import Belief
 from daemon.aaa.reservations import Reservations
+from daemon.aaa.session import Session
 from daemon.aaa.sessions import SessionTable
 from daemon.aaa.staff.access import StaffAccess
 from daemon.aaa.staff.accounting import StaffAccounting
@@ -39,6 +40,7 @@ from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.events import Events
 from daemon.leases.addresses import Addresses
+from daemon.leases.cgnat_ingest import Ingest
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.store.journal import Journal, Record, read_last_seq
@@ -159,13 +161,15 @@ class RequestPath:
             clock,
             options.retention,
             options.session_flush_s,
+            self.port_blocks,
         )
 
     def _build_accounting(
         self, index: Index, writer: Writer, options: Options, on_fault: Callable[[int], None]
     ) -> None:
         self.lease_keeping = LeaseKeeping(self.addresses, index, self.enforcement.session_event)
-        self.sessions.on_closed = self.lease_keeping.ended
+        self.port_blocks = Ingest()
+        self.sessions.on_closed = self._session_closed
         self.accounting = Accounting(
             index,
             self.books.reservations,
@@ -178,6 +182,7 @@ class RequestPath:
             self._clock.monotonic,
             self.storm,
             self.lease_keeping,
+            self.port_blocks,
         )
         self.journal: Journal[Pending] = Journal(
             writer,
@@ -287,6 +292,11 @@ class RequestPath:
                 if fresh:
                     self.enforcement.reconciler.mark(fresh)
                     fresh.clear()
+
+    def _session_closed(self, session: Session) -> None:
+        self.lease_keeping.ended(session)
+        if session.closed_at is not None:
+            self.port_blocks.ended(session.uid, session.closed_at, self.sessions.folded_seq)
 
     def _session_lives(self, name: str) -> bool:
         return self.lease_keeping.lives(self.sessions.find_uid, name)

@@ -21,6 +21,7 @@ from daemon.aaa.standing import Books
 from daemon.aaa.usage import Taken
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
+from daemon.leases.cgnat_ingest import Ingest
 from daemon.replica.index import Index
 from daemon.replica.rules import NO_RULES
 from daemon.store import binding_rows, jobs, journal, session_rows, usage_rows
@@ -63,6 +64,7 @@ class Keeper:
         clock: Clock,
         retention: Retention,
         flush_s: float,
+        port_blocks: Ingest,
     ) -> None:
         """`counted` gathers the subscribers whose use of allowances has been counted since somebody took them."""
         self._engine = engine
@@ -76,6 +78,7 @@ class Keeper:
         self._clock = clock
         self._retention = retention
         self._flush_s = flush_s
+        self._port_blocks = port_blocks
         self._applied_seq = 0
         self._missing: dict[tuple[str, str], float] = {}  # NASes of live sessions that are gone, since when
 
@@ -93,6 +96,7 @@ class Keeper:
             sessions.add(from_row(row))
         self._applied_seq = int(await session_rows.read_mark(self._engine, APPLIED_SEQ) or 0)
         sessions.folded_seq = self._applied_seq
+        await self._port_blocks.restore(self._engine, self._applied_seq, at)
         standard = vendors.find("standard")
         assert standard is not None
         folded = 0
@@ -111,7 +115,13 @@ class Keeper:
             while sessions.rebooting:
                 sessions.close_some(_SLICE)
             await self._work_off_late()
+        self._port_blocks.settle(self._ended_at, sessions.folded_seq)
         return folded
+
+    def _ended_at(self, uid: int) -> float | None:
+        """Return when a session ended, None for one that is live; what is forgotten here ended before that."""
+        session = self._sessions.find_uid(uid)
+        return self._sessions.forgotten_before if session is None else session.closed_at
 
     async def run(self) -> None:
         """Keep for ever; to be started once."""
@@ -141,14 +151,14 @@ class Keeper:
         late = self._accounting.late
         while late:
             # It stays in the queue until it is folded in, so that the mark does not pass it.
-            report, peer = late[0]
+            report, peer, ports = late[0]
             rows: list[session_rows.SessionRow] = []
             if self._sessions.find(report) is None:
                 rows = await session_rows.find_by_acct_session_id(self._engine, report.acct_session_id)
             try:
                 for row in rows:
                     self._sessions.add(from_row(row))
-                self._accounting.take_in(report, peer)
+                self._accounting.take_in(report, peer, ports)
             except Exception:  # noqa: BLE001 - see above
                 self._accounting.on_fault(int(Code.ACCOUNTING_REQUEST))
             late.popleft()
@@ -194,10 +204,11 @@ class Keeper:
 
         Raises StoreUnavailable; then the sessions stay dirty.
         """
+        await self._port_blocks.flush(self._writer)
         sessions = self._sessions
         settled = sessions.settled_seq
         if self._accounting.late:  # queued in the order of their numbers
-            settled = min(settled, self._accounting.late[0][0].seq - 1)
+            settled = min(settled, self._accounting.late[0].report.seq - 1)
         waiting = list(sessions.dirty)
         for start in range(0, len(waiting), _SLICE):
             # What another slice has taken along is written already.

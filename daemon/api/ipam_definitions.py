@@ -8,6 +8,7 @@ from daemon.api.idempotency import Idempotency
 from daemon.api.ipam_definitions_other import add_reservations, add_selectors
 from daemon.api.ipam_definitions_pools import add_pools
 from daemon.api.ipam_definitions_prefixes import add_prefixes
+from daemon.api.ipam_definitions_vlans import add_vlans
 from daemon.api.services import Services
 from daemon.leases.definitions import Definitions
 
@@ -22,4 +23,5 @@ def definitions_router(services: Services, definitions: Definitions, keys: Idemp
     add_prefixes(router, services, definitions, keys)
     add_selectors(router, services, definitions)
     add_reservations(router, services, definitions)
+    add_vlans(router, services, definitions)
     return router

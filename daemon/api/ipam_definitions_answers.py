@@ -21,6 +21,7 @@ _CONFLICTS = frozenset(
         "overlap",
         "pool-busy",
         "pool-exists",
+        "pool-full",
         "pool-of-other-origin",
         "prefix-full",
         "reservation-overlap",

@@ -64,7 +64,7 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
 
         every = list(_reservations(definitions))
         return await page(
-            every, wanted, lambda pair: _reservation_view(definitions, *pair), limit=limit, offset=offset
+            every, wanted, lambda pair: reservation_view(definitions, *pair), limit=limit, offset=offset
         )
 
     @router.post("/reservations", status_code=201)
@@ -73,7 +73,7 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
         unit = unit_of(wish.unit, "unit", pool)
         made = Reservation(tenant=owner, vrf=vrf, unit=unit, owner=wish.owner, name=wish.name)
         kept = done(await definitions.reservations.reserve(made))
-        return _reservation_view(definitions, kept, DefinedBy.OPERATOR)
+        return reservation_view(definitions, kept, DefinedBy.OPERATOR)
 
     @router.delete("/reservations/{unit:path}")
     async def delete(
@@ -86,7 +86,7 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
             text = f"{wanted} is kept because the data give it to a subscriber: change that on the platform"
             raise HTTPException(409, text)
         gone = done(await definitions.reservations.unreserve(owner, name, wanted))
-        return _reservation_view(definitions, gone, DefinedBy.OPERATOR)
+        return reservation_view(definitions, gone, DefinedBy.OPERATOR)
 
 
 def _whose(
@@ -118,7 +118,8 @@ def _pool_of(definitions: Definitions, reservation: Reservation) -> str:
     return "" if place is None or place[0].pool.kind is Kind.FIXED else place[0].pool.name
 
 
-def _reservation_view(definitions: Definitions, each: Reservation, by: DefinedBy) -> ReservationView:
+def reservation_view(definitions: Definitions, each: Reservation, by: DefinedBy) -> ReservationView:
+    """Return a reservation as it is shown."""
     place = definitions.addresses.register.locate(each.tenant, each.vrf, each.unit)
     cell = -1 if place is None else place[0].allocator.cell_at(place[1])
     return ReservationView(

@@ -49,9 +49,9 @@ class NextWish(BaseModel):
     owner: str = Field(
         min_length=1, max_length=200, description="for whom: a subscriber, or whatever it is for"
     )
-    count: int = Field(1, ge=1, le=MOST, description="all of them or none")
+    count: int = Field(default=1, ge=1, le=MOST, description="all of them or none")
     hold: Literal["reservation", "lease"] = Field(
-        "reservation",
+        default="reservation",
         description="reservation: set aside until it is given up, several for OWNER/1, OWNER/2, ...; lease: held "
         "tentatively for `seconds`",
     )

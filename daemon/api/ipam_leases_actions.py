@@ -70,12 +70,7 @@ class Desk:
         }
         for member in members:
             await settled(self.addresses, member)
-        says = (
-            "released"
-            if len(members) == 1
-            else f"released, with the {len(members) - 1} other leases of its login"
-        )
-        return self._view(place, done=True, says=says)
+        return self._view(place, done=True, says=_released(len(members) - 1))
 
     def _bundles(self, place: Place) -> list[Live]:
         """Return the bundles that a slot is in."""
@@ -172,6 +167,16 @@ class Desk:
             await audit_rows.save(connection, entry)
 
         await self.writer.commit(write)
+
+
+def _released(others: int) -> str:
+    if not others:
+        return "released"
+    return (
+        "released, with "
+        + ("the other lease" if others == 1 else f"the {others} other leases")
+        + " of its login"
+    )
 
 
 def actor_of(request: Request) -> str:

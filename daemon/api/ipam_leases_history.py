@@ -32,10 +32,10 @@ class HistoryFilter(BaseModel):
     pool: str | None = None
     tenant: str | None = None
     vrf: str | None = None
-    since: float | None = Field(None, description="epoch seconds")
-    until: float | None = Field(None, description="epoch seconds")
-    limit: int = Field(100, ge=1, le=1000)
-    cursor: str | None = Field(None, max_length=1000)
+    since: float | None = Field(default=None, description="epoch seconds")
+    until: float | None = Field(default=None, description="epoch seconds")
+    limit: int = Field(default=100, ge=1, le=1000)
+    cursor: str | None = Field(default=None, max_length=1000)
 
     @model_validator(mode="after")
     def about_something(self) -> Self:

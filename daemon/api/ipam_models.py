@@ -291,3 +291,28 @@ class VrfView(Model):
     name: str
     distinguisher: str | None
     pools: int
+
+
+class VlanView(Model):
+    """A VLAN of a pool that is not free, or the next that is."""
+
+    tenant: str
+    pool: str
+    kind: str
+    domain: str = Field(description="the VRF of its pool: ids are unique within it")
+    vlan: str
+    state: str
+    owner: str
+    subscriber: str
+    nas: str
+    session: str
+    since: float | None
+
+
+class NextVlanWish(Wish):
+    """The next free VLAN of a pool, to be set aside for somebody."""
+
+    pool: str
+    owner: str = Field(min_length=1, max_length=255)
+    name: str = Field("", max_length=255)
+    tenant: str | None = None

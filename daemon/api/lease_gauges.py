@@ -8,13 +8,14 @@ from daemon.aaa.reasons import Deny
 from daemon.api.live_gauges import Families
 from daemon.events import Events
 from daemon.leases.addresses import Addresses
+from daemon.leases.watch import Alarm, Watch
 from daemon.metrics import Gauges, RequestCounts
 from ipam.kinds import STATE_NAMES, Shortage
 
 _REASONS = (*(Deny(each.value) for each in Shortage), Deny.ADDRESS_CONFLICT)
 
 
-def gauges(addresses: Addresses[Any]) -> Families:
+def gauges(addresses: Addresses[Any], watch: Watch) -> Families:
     """Return the gauges by name: help, labels, and what reads them."""
 
     def slots() -> Gauges:
@@ -36,6 +37,11 @@ def gauges(addresses: Addresses[Any]) -> Families:
             "addresses, prefixes and the like of a pool, by the state they are in",
             ("tenant", "pool", "kind", "state"),
             slots,
+        ),
+        "pools_in_alarm": (
+            "pools with fewer free addresses than their thresholds say",
+            ("alarm",),
+            lambda: {(each.value,): float(watch.count(each)) for each in (Alarm.LOW, Alarm.CRITICAL)},
         ),
         "pool_size": ("addresses, prefixes and the like of a pool", ("tenant", "pool", "kind"), sizes),
         "leases_waiting": (

@@ -172,7 +172,7 @@ def _lease_fields(lease: dict[str, Any], with_it: list[dict[str, Any]]) -> dict[
 @_vrf_option
 @output_option
 @click.pass_context
-def release(context: click.Context, address: str, /, output: str, **params: object) -> None:
+def release(context: click.Context, /, address: str, output: str, **params: object) -> None:
     """End a lease, and with it all leases of the same login.
 
     The address is kept for its owner, and from others, for the times that its pool says. Leaves with 1 where a live
@@ -210,7 +210,7 @@ def _single(name: str, text: str) -> None:
     @_vrf_option
     @output_option
     @click.pass_context
-    def command(context: click.Context, address: str, /, output: str, **params: object) -> None:
+    def command(context: click.Context, /, address: str, output: str, **params: object) -> None:
         _say(_act(context, address, name, params), output)
 
 
@@ -250,7 +250,7 @@ _single(
 @output_option
 @click.pass_context
 def history(
-    context: click.Context, address: str | None, /, output: str, limit: int, **params: object
+    context: click.Context, /, address: str | None, output: str, limit: int, **params: object
 ) -> None:
     """Show what happened to an address, a subscriber's leases or a pool, the latest first.
 

@@ -159,9 +159,7 @@ class Addresses(Generic[Context]):
         self.register = register
         self.book = Book(register)
         self.steward = Steward(register, self.book)
-        self.lessor = SharedLessor(
-            self.book, self.writer, self._on_stored, self._on_refused, self._fenced
-        )
+        self.lessor = SharedLessor(self.book, self.writer, self._on_stored, self._on_refused, self._fenced)
 
     def _fenced(self, lost: tuple[Fence, ...]) -> None:
         self.on_fenced(lost)

@@ -73,12 +73,11 @@ class _Block(NamedTuple):
 
 @dataclass(slots=True)
 class _Life:
-    """A block that is held, or was lately: its row, and the latest report that it was."""
+    """A block that is held, or was lately, and its row."""
 
     seq: int
     ordinal: int
     since: float
-    heard_at: float
     ended_at: float | None = None
     ending: Ending = Ending.OPEN
 
@@ -158,12 +157,11 @@ class Ingest:
             del self._alone[block]
             self._add(report, said, block, (at, released_at, Ending.RELEASED))
         elif life is not None:
-            life.heard_at = max(life.heard_at, at)
             if at < life.since:  # overtaken by a repeat
                 life.since = at
                 self._steps.append(BlockBegan(life.seq, life.ordinal, at))
         elif last is not None and self._may_go_on(report, block, last):
-            self._go_on(block, last, at)
+            self._go_on(block, last)
         else:
             taken_at = self._supersede(report, block)
             ending = Ending.OPEN if taken_at is None else Ending.SUPERSEDED
@@ -176,9 +174,9 @@ class Ingest:
         others = self._of_outside.get((block.tenant, block.outside), ())
         return not any(block.takes_from(other) for other in others)
 
-    def _go_on(self, block: _Block, life: _Life, at: float) -> None:
+    def _go_on(self, block: _Block, life: _Life) -> None:
         del self._ended[block]
-        life.ended_at, life.ending, life.heard_at = None, Ending.OPEN, at
+        life.ended_at, life.ending = None, Ending.OPEN
         self._steps.append(BlockGoesOn(life.seq, life.ordinal))
         self._keep(block, life)
 
@@ -196,29 +194,24 @@ class Ingest:
         return taken_at
 
     def _release(self, report: PortReport, said: PortRange, block: _Block) -> None:
-        life = self._held.get(block)
-        if life is None:
-            self._release_again(report, said, block)
-        elif report.at < life.since:
-            self._alone[block] = report.at  # of an earlier time that it had the block
-        else:
-            heard_at = life.heard_at
+        life, last = self._held.get(block), self._ended.get(block)
+        if life is not None and report.at >= life.since:
             self._end(block, report.at, Ending.RELEASED, report.seq)
-            if heard_at > report.at:  # given back and given out again before this report came
-                self._add(report, said, block, (heard_at, None, Ending.OPEN))
-
-    def _release_again(self, report: PortReport, said: PortRange, block: _Block) -> None:
-        last = self._ended.get(block)
-        if last is None or last.ended_at is None or report.at < last.since:
-            if block not in self._alone:
-                self.unmatched += 1
-                self._alone[block] = report.at
-                while len(self._alone) > _MOST_ENDED:
-                    self._alone.popitem(last=False)
-                self._steps.append(self._row(report, said, block, (report.at, report.at, UNMATCHED)))
+        elif last is None or last.ended_at is None or report.at < last.since:
+            self._release_alone(report, said, block)
         elif last.ending is not Ending.RELEASED and report.at <= last.ended_at:
             last.ended_at, last.ending = report.at, Ending.RELEASED
             self._steps.append(BlockEnd(last.seq, last.ordinal, report.at, Ending.RELEASED, report.seq))
+
+    def _release_alone(self, report: PortReport, said: PortRange, block: _Block) -> None:
+        """Remember a release whose assignment is not known: it may be under way."""
+        if block in self._alone:
+            return
+        self.unmatched += 1
+        self._alone[block] = report.at
+        while len(self._alone) > _MOST_ENDED:
+            self._alone.popitem(last=False)
+        self._steps.append(self._row(report, said, block, (report.at, report.at, UNMATCHED)))
 
     def _release_all(self, report: PortReport, said: PortRange) -> None:
         for block in list(self._of_session.get(report.session, ())):
@@ -344,4 +337,4 @@ def _block_of_row(row: BlockRow) -> _Block:
 
 
 def _life(row: BlockRow) -> _Life:
-    return _Life(row.seq, row.ordinal, row.since, row.since, row.until, Ending(row.ending))
+    return _Life(row.seq, row.ordinal, row.since, row.until, Ending(row.ending))

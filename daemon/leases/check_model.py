@@ -11,7 +11,7 @@ from daemon.leases.addresses import Addresses
 from ipam.address import Unit
 from ipam.model import Claim
 
-SLICE = 500
+SLICE = 250
 """How much is looked at before requests are let in between."""
 
 

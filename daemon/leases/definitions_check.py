@@ -26,9 +26,16 @@ _REMEDY = {
 
 
 def pool_problems(
-    register: Register, index: Index, reserved: Claims, wanted: Definition, known: Pool | None
+    register: Register,
+    pools: Iterable[Pool],
+    index: Index,
+    reserved: Claims,
+    wanted: Definition,
+    known: Pool | None,
 ) -> Problems:
     """Return why a pool cannot be as it is wanted; `known` is what it is now, None for a new one.
+
+    `pools` are all that there are.
 
     Names of fallbacks are asked only of operators: the platform's may be loaded one after the other.
     """
@@ -40,7 +47,7 @@ def pool_problems(
         return tuple(found)
     slots = set() if known is None else {each.first_slot for each in known.ranges}
     fresh = replace(pool, ranges=tuple(each for each in pool.ranges if each.first_slot not in slots))
-    return (*_neighbour_problems(register, pool, fresh), *_claim_problems(register, index, reserved, fresh))
+    return (*_neighbour_problems(pools, pool, fresh), *_claim_problems(register, index, reserved, fresh))
 
 
 def _name_problems(pool: Pool) -> Problems:
@@ -78,17 +85,17 @@ def _alone(pool: Pool) -> Pool:
     return replace(pool, fallbacks=())
 
 
-def neighbours(register: Register, pool: Pool) -> list[Pool]:
+def neighbours(pools: Iterable[Pool], pool: Pool) -> list[Pool]:
     """Return the other pools of the tenant and VRF that share an address with this one, port blocks included."""
     mine = _spans(pool)
     return [
-        shelf.pool
-        for (tenant, name), shelf in register.shelves.items()
-        if tenant == pool.tenant
-        and name != pool.name
-        and shelf.pool.vrf == pool.vrf
-        and shelf.pool.kind is not Kind.FIXED
-        and _touch(mine, _spans(shelf.pool))
+        each
+        for each in pools
+        if each.tenant == pool.tenant
+        and each.name != pool.name
+        and each.vrf == pool.vrf
+        and each.kind is not Kind.FIXED
+        and _touch(mine, _spans(each))
     ]
 
 
@@ -110,9 +117,9 @@ def _touch(mine: list[tuple[Space, int, int]], theirs: list[tuple[Space, int, in
     )
 
 
-def _neighbour_problems(register: Register, pool: Pool, fresh: Pool) -> Problems:
+def _neighbour_problems(pools: Iterable[Pool], pool: Pool, fresh: Pool) -> Problems:
     """Return what the new ranges overlap: other pools, and the pool's own."""
-    found = check([fresh, *neighbours(register, fresh)]) if fresh.ranges else ()
+    found = check([fresh, *neighbours(pools, fresh)]) if fresh.ranges else ()
     mine = f"pool {pool.name}"
     own = check([pool]) if fresh.ranges else ()
     remedy = "give one of them other ranges, or another VRF"

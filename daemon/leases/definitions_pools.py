@@ -139,19 +139,23 @@ class Pools:
         key = pool.tenant, pool.name
         known = self.known.get(key)
         if known is not None:
-            if known.by is not wanted.by:
-                return not_yours(known)
-            text = f"tenant {pool.tenant} has a pool {pool.name} already; `pool resize` adds ranges to it"
-            return problem("pool-exists", (pool.name,), text)
-        refusal = self._check(wanted, None)
-        if refusal:
-            return refusal
+            return _exists(wanted, [known])
+        refusals = [self._check(wanted, None)]
+        if refusals[0]:
+            return refusals[0]
 
         async def write(connection: AsyncConnection) -> None:
-            await definition_rows.save_definition(connection, wanted)
-            await self._save_blocks(connection, pool, pool.ranges)
+            if self._desk.shared:
+                stored = await definition_rows.lock_definitions(connection)
+                refusals[0] = _exists(wanted, stored) or self._check(wanted, None, stored)
+            if not refusals[0]:
+                await definition_rows.save_definition(connection, wanted)
+                await self._save_blocks(connection, pool, pool.ranges)
 
         await self._desk.commit(write)
+        if refusals[0]:
+            self._desk.doubtful = True  # what another node has defined is to be learned
+            return refusals[0]
         await self._follow(key, wanted)
         return pool
 
@@ -175,8 +179,9 @@ class Pools:
         async def write(connection: AsyncConnection) -> None:
             base: Definition | None = known
             if self._desk.shared:
-                base = await definition_rows.lock_definition(connection, *key)
-                outcome[0] = unknown(*key) if base is None else self._decide(base, edit)
+                stored = await definition_rows.lock_definitions(connection)
+                base = _of(stored, key)
+                outcome[0] = unknown(*key) if base is None else self._decide(base, edit, stored)
             await self._write(connection, base, outcome[0])
 
         await self._desk.commit(write)
@@ -186,14 +191,21 @@ class Pools:
         await self._follow(key, settled)
         return settled.pool
 
-    def _decide(self, known: Definition, edit: Edit) -> Definition | Problems:
+    def _decide(
+        self, known: Definition, edit: Edit, stored: Sequence[Definition] | None = None
+    ) -> Definition | Problems:
         wanted = edit(known)
-        return wanted if isinstance(wanted, tuple) else self._check(wanted, known.pool) or wanted
+        return wanted if isinstance(wanted, tuple) else self._check(wanted, known.pool, stored) or wanted
 
-    def _check(self, wanted: Definition, known: Pool | None) -> Problems:
-        desk = self._desk
+    def _check(
+        self, wanted: Definition, known: Pool | None, stored: Sequence[Definition] | None = None
+    ) -> Problems:
+        """Return why a pool cannot be so beside those that are stored, by default those of the register."""
+        desk, register = self._desk, self._desk.addresses.register
+        shelves = register.shelves.values()
+        pools = [each.pool for each in shelves if stored is None] + [each.pool for each in stored or ()]
         reserved = self._reserved(wanted.pool.tenant)
-        return pool_problems(desk.addresses.register, desk.index, reserved, wanted, known)
+        return pool_problems(register, pools, desk.index, reserved, wanted, known)
 
     async def _write(
         self, connection: AsyncConnection, base: Definition | None, wanted: Definition | Problems
@@ -310,7 +322,7 @@ class Pools:
         async def write(connection: AsyncConnection) -> None:
             base = known
             if self._desk.shared:
-                found = await definition_rows.lock_definition(connection, *key)
+                found = _of(await definition_rows.lock_definitions(connection), key)
                 if found is None:
                     return
                 base = found
@@ -322,6 +334,22 @@ class Pools:
         await self._desk.commit(write)
         if settled:
             await self._follow(key, settled[0])
+
+
+def _of(definitions: Sequence[Definition], key: Key) -> Definition | None:
+    return next((each for each in definitions if (each.pool.tenant, each.pool.name) == key), None)
+
+
+def _exists(wanted: Definition, stored: Sequence[Definition]) -> Problems:
+    """Return that a name is taken; nothing where it is not."""
+    pool = wanted.pool
+    known = _of(stored, (pool.tenant, pool.name))
+    if known is None:
+        return ()
+    if known.by is not wanted.by:
+        return not_yours(known)
+    text = f"tenant {pool.tenant} has a pool {pool.name} already; `pool resize` adds ranges to it"
+    return problem("pool-exists", (pool.name,), text)
 
 
 def _busy(pool: Pool) -> Problems:

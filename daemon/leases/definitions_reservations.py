@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.leases.definitions_check import unknown
 from daemon.leases.definitions_desk import Desk
 from daemon.leases.definitions_edits import Problems, problem
 from daemon.replica.claims import Claims
@@ -13,7 +14,7 @@ from ipam import definition_rows
 from ipam.address import Unit
 from ipam.choose import kind_of
 from ipam.history import clean
-from ipam.kinds import RESERVED, Cause, Kind, Space
+from ipam.kinds import BITS, RESERVED, Cause, Kind, Space
 from ipam.lease import Conflict
 from ipam.model import Pool, Range, Reservation, space_of, span_of
 from ipam.shelf import Shelf
@@ -66,6 +67,15 @@ class Reservations:
         await self._desk.stored(serial)
         return answer
 
+    async def reserve_next(self, tenant: str, pool: str, owner: str, name: str) -> Reservation | Problems:
+        """Set the next free unit of a pool aside; what the owner has reserved of the kind is its answer already.
+
+        Raises StoreUnavailable.
+        """
+        serial, answer = await self._desk.alone(lambda: self._reserve_next(tenant, pool, owner, name))
+        await self._desk.stored(serial)
+        return answer
+
     async def unreserve(self, tenant: str, vrf: str, unit: Unit) -> Reservation | Problems:
         """Give a reservation up; return what it was. Its owner's lease goes on. Raises StoreUnavailable."""
         serial, answer = await self._desk.alone(lambda: self._unreserve((tenant, vrf, unit)))
@@ -86,6 +96,24 @@ class Reservations:
         await self._desk.commit(write)
         self._enter(wanted)
         return self.set_aside(wanted), wanted
+
+    async def _reserve_next(
+        self, tenant: str, pool: str, owner: str, name: str
+    ) -> tuple[int, Reservation | Problems]:
+        register = self._desk.addresses.register
+        shelf = register.find(tenant, pool)
+        if shelf is None:
+            return 0, unknown(tenant, pool)
+        earlier = register.set_aside.get((tenant, clean(owner), shelf.pool.kind))
+        known = None if earlier is None else self.rows.get((tenant, *earlier))
+        if known is not None:
+            return 0, known
+        unit = next_unit(shelf)
+        if unit is None:
+            text = f"nothing is free in pool {pool}: `pool resize` adds to it, `pool show` says what it is used for"
+            return 0, problem("pool-full", (pool,), text)
+        wanted = Reservation(tenant=tenant, vrf=shelf.pool.vrf, unit=unit, owner=owner, name=name)
+        return await self._reserve(wanted)
 
     async def _unreserve(self, key: Key) -> tuple[int, Reservation | Problems]:
         known = self.rows.get(key)
@@ -122,6 +150,12 @@ class Reservations:
             return problem("reservation-overlap", (str(unit),), text)
         if unit.space is Space.PORTS:
             return ()
+        if unit.space is Space.IPV4 and unit.length < BITS[Space.IPV4]:
+            text = (
+                f"{unit} is a block outside of all pools, and a login would get it as its address: document it with "
+                f"`prefix add {unit} --state reserved`, or give it to the subscriber as a route"
+            )
+            return problem("reservation-block", (str(unit),), text)
         others = self.of_tenant(tenant).overlapping(vrf, unit.space, unit.value, unit.last)
         for other, owner in others:
             if other != unit:
@@ -222,6 +256,16 @@ class Reservations:
         cell = fixed.allocator.cell_at(slot) if slot >= 0 else -1
         if cell >= 0 and cell in fixed.allocator.reserved_for:
             _let_go(fixed, cell, clock.monotonic(), clock.wall(), self._desk)
+
+
+def next_unit(shelf: Shelf) -> Unit | None:
+    """Return the unit that a new owner would get of a pool; nothing is taken."""
+    allocator = shelf.allocator
+    for segment in allocator.segments:
+        if not segment.closed and segment.find_fresh():
+            return shelf.layout.unit(segment.next_slot())
+    cell = allocator.pick_new()
+    return None if cell < 0 else shelf.unit(cell)
 
 
 def _let_go(shelf: Shelf, cell: int, now: float, at: float, desk: Desk) -> None:

@@ -74,11 +74,7 @@ def free_slots(shelf: Shelf) -> int:
 def takes_blocks(shelf: Shelf) -> bool:
     """Tell whether leases of a pool may begin, so that blocks of it are of use."""
     pool = shelf.pool
-    return (
-        shelf.divided
-        and pool.state is PoolState.ACTIVE
-        and any(not part.draining for part in pool.ranges)
-    )
+    return shelf.divided and pool.state is PoolState.ACTIVE and any(not part.draining for part in pool.ranges)
 
 
 def empty_blocks(shelf: Shelf) -> list[int]:

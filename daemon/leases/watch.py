@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from daemon.leases.addresses import Addresses
 from ipam.kinds import FREE, Kind, PoolState
@@ -30,10 +30,8 @@ _ORDER = (Alarm.NONE, Alarm.LOW, Alarm.CRITICAL)
 _KINDS = {Alarm.NONE: "pool-recovered", Alarm.LOW: "pool-low", Alarm.CRITICAL: "pool-critical"}
 
 
-class Tell(Protocol):
-    """Takes an event, as `Events.add` does."""
-
-    def __call__(self, kind: str, /, *, tenant: str, reason: str, **fields: object) -> object: ...
+Tell = Callable[..., object]
+"""Takes an event, as `Events.add` does."""
 
 
 def alarm_of(pool: Pool, free_percent: float, now: Alarm) -> Alarm:
@@ -41,7 +39,7 @@ def alarm_of(pool: Pool, free_percent: float, now: Alarm) -> Alarm:
     for alarm, threshold in ((Alarm.CRITICAL, pool.critical_percent), (Alarm.LOW, pool.low_percent)):
         # An alarm that is on stays on for a little longer. Without a threshold there is none.
         stays = _ORDER.index(now) >= _ORDER.index(alarm)
-        limit = min(threshold + _MARGIN_PERCENT, 99.0) if stays else threshold
+        limit = max(threshold, min(threshold + _MARGIN_PERCENT, 99.0)) if stays else threshold
         if threshold > 0 and free_percent <= limit:
             return alarm
     return Alarm.NONE
@@ -60,6 +58,10 @@ class Watch:
     def alarm(self, tenant: str, pool: str) -> Alarm:
         """Return how a pool stood when it was last looked at."""
         return self._alarms.get((tenant, pool), Alarm.NONE)
+
+    def count(self, alarm: Alarm) -> int:
+        """Return how many pools stand like that."""
+        return sum(1 for each in self._alarms.values() if each is alarm)
 
     def turn(self) -> None:
         """Look at the pools, and tell of those that have crossed a threshold."""

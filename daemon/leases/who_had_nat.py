@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -10,7 +10,6 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.leases.who_had_model import Claim, Evidence, Holder, Question, Source, Via
-from daemon.store import cgnat_rows
 from ipam.cgnat import OutOfPlan
 from ipam.cgnat_blocks import BlockAnswer, BlockIndex, BlockLease, Gap, NotHeld
 from ipam.cgnat_versions import PlanAnswer, Plans
@@ -165,29 +164,3 @@ def _named(via: Via, proof: Evidence) -> Holder:
         evidence=(proof,),
         notes=() if known else ("the inside address is known, who had it is not",),
     )
-
-
-class KeptTranslations:
-    """The plans and reports that the edge's store keeps. `load_plans` returns all plans by tenant."""
-
-    def __init__(self, load_plans: Callable[[AsyncConnection], Awaitable[Mapping[str, Plans]]]) -> None:
-        self._load_plans = load_plans
-
-    async def plans(self, connection: AsyncConnection) -> Mapping[str, Plans]:
-        """Return all versions of all deterministic plans, by tenant."""
-        return await self._load_plans(connection)
-
-    async def blocks(
-        self, connection: AsyncConnection, outside: IPv4Address, since: float, until: float
-    ) -> Mapping[str, BlockIndex]:
-        """Return the reported blocks of an outside address of that time, and a few before it."""
-        held = await cgnat_rows.find_block_leases(connection, None, outside, since, until)
-        if not held:
-            held = await cgnat_rows.find_earlier_leases(connection, outside, since, _EARLIER)
-        grouped: dict[str, list[BlockLease]] = {}
-        for tenant, lease in held:
-            grouped.setdefault(tenant, []).append(lease)
-        return {tenant: BlockIndex(0.0, leases) for tenant, leases in grouped.items()}
-
-
-_EARLIER = 20

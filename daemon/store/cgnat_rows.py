@@ -1,12 +1,11 @@
 """CGNAT in the store: versions of deterministic plans, and the port blocks that CGNs have reported.
 
-Plans are facts that are only added: a version, and perhaps its end. A block is one row from its beginning on;
-what is changed later is its end alone. The CGN may tell of the end first, and of the beginning late.
+Plans are facts that are only added: a version, and perhaps its end. A block is one row from its beginning on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ipaddress import IPv4Address, ip_address
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -84,8 +83,7 @@ BLOCK = Table(
     Column("ending", Text, nullable=False),
     Column("ended_seq", BigInteger),
 )
-# Most blocks are held for hours, so only the rows that began in the week before a question are looked through; the
-# few that are held for longer have an index of their own.
+# Only the rows of the week before a question are looked through; the few blocks held for longer have an own index.
 _WEEK_S = 604_800.0
 _LONG = or_(BLOCK.c.until.is_(None), BLOCK.c.until - BLOCK.c.since > literal(_WEEK_S, literal_execute=True))
 Index("cgnat_block_by_outside_long", BLOCK.c.outside, BLOCK.c.since, BLOCK.c.until, sqlite_where=_LONG)
@@ -186,19 +184,18 @@ async def read_plans(connection: AsyncConnection, tenant: str | None = None) -> 
     return [PlanRow(*row) for row in await connection.execute(query)]
 
 
-async def save_blocks(connection: AsyncConnection, steps: Iterable[Step]) -> None:
+async def save_blocks(connection: AsyncConnection, steps: Sequence[Step]) -> None:
     """Write what happened to blocks, in its order. Saying the same again changes nothing."""
-    for kind, each in groupby(steps, type):
-        run: list[Any] = list(each)
-        if kind is BlockRow:
-            await _insert(connection, run)
-        elif kind is BlockEnd:
-            ends = [{"end_at": end.at, "end_as": end.ending, "end_seq": end.ended_seq} for end in run]
-            await connection.execute(_END, [_number(row) | end for row, end in zip(run, ends, strict=True)])
-        elif kind is BlockBegan:
-            await connection.execute(_BEGAN, [_number(row) | {"begun_at": row.since} for row in run])
-        else:
-            await connection.execute(_GO_ON, [_number(row) for row in run])
+    rows = [each for each in steps if isinstance(each, BlockRow)]
+    if rows:
+        await _insert(connection, rows)
+    # A row comes before whatever happens to it, and only an end and its undoing must stay in their order.
+    begun = [_number(each) | {"begun_at": each.since} for each in steps if isinstance(each, BlockBegan)]
+    if begun:
+        await connection.execute(_BEGAN, begun)
+    ends = [each for each in steps if isinstance(each, (BlockEnd, BlockGoesOn))]
+    for kind, run in groupby(ends, type):
+        await connection.execute(_END if kind is BlockEnd else _GO_ON, [_of_end(each) for each in run])
 
 
 async def _insert(connection: AsyncConnection, rows: list[BlockRow]) -> None:
@@ -232,8 +229,7 @@ async def find_block_leases(
     for part in (week, query.where(_LONG)):  # no time in the latter: else SQLite takes the large index for it
         rows = await connection.execute(part)
         found.update(row for row in (BlockRow(*each) for each in rows) if row.since <= until)
-    ordered = sorted(found, key=lambda row: (row.since, row.seq, row.ordinal))
-    return [(row.tenant, _lease(row)) for row in ordered]
+    return [(row.tenant, _lease(row)) for row in sorted(found, key=lambda row: (row.since, row.seq))]
 
 
 async def find_last_ends(
@@ -278,8 +274,7 @@ async def find_inside_leases(
     """Return the ports that an inside address had at any time from `since` to `until`, both included."""
     mine = and_(BLOCK.c.tenant == tenant, BLOCK.c.inside == inside, BLOCK.c.since <= until)
     query = _lasting(since).where(mine)
-    rows = await connection.execute(query.order_by(BLOCK.c.since, BLOCK.c.seq, BLOCK.c.ordinal))
-    return [_lease(BlockRow(*row)) for row in rows]
+    return [_lease(BlockRow(*row)) for row in await connection.execute(query.order_by(BLOCK.c.since))]
 
 
 async def read_open(connection: AsyncConnection, through_seq: int, ended_after: float) -> list[BlockRow]:
@@ -307,10 +302,7 @@ async def read_ended(
 
 
 async def prune(connection: AsyncConnection, before: float) -> int:
-    """Delete some of the blocks that were given back before that time; return how many went.
-
-    Bounded work: called again while it returns more than 0. Plans are kept for ever: they are few.
-    """
+    """Delete some of the blocks given back before that time; return how many went: call again while above 0."""
     key = tuple_(BLOCK.c.seq, BLOCK.c.ordinal)
     old = select(BLOCK.c.seq, BLOCK.c.ordinal).where(BLOCK.c.until < before).limit(_PAGE)
     return int((await connection.execute(delete(BLOCK).where(key.in_(old)))).rowcount)
@@ -344,6 +336,12 @@ def _number(row: Step) -> dict[str, object]:
     return {"of_seq": row.seq, "of_ordinal": row.ordinal}
 
 
+def _of_end(step: BlockEnd | BlockGoesOn) -> dict[str, object]:
+    if isinstance(step, BlockGoesOn):
+        return _number(step)
+    return _number(step) | {"end_at": step.at, "end_as": step.ending, "end_seq": step.ended_seq}
+
+
 def _supersede() -> Any:
     """Return the statement that ends a row, late as its report came, where another holder's began after it."""
     other = BLOCK.alias("other")
@@ -354,6 +352,7 @@ def _supersede() -> Any:
             other.c.tenant == BLOCK.c.tenant,
             other.c.outside == BLOCK.c.outside,
             other.c.since > BLOCK.c.since,
+            other.c.seq < BLOCK.c.seq,
             other.c.first_port <= BLOCK.c.last_port,
             other.c.last_port >= BLOCK.c.first_port,
             other.c.session != BLOCK.c.session,
@@ -366,7 +365,7 @@ def _supersede() -> Any:
     return (
         update(BLOCK)
         .where(_THIS, BLOCK.c.ending == _NEW, next_since.is_not(None))
-        .values(until=next_since, ending=Ending.SUPERSEDED.value)
+        .values(until=next_since, ending=Ending.SUPERSEDED.value, ended_seq=BLOCK.c.seq)
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from importlib.util import find_spec
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 

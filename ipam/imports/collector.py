@@ -20,6 +20,8 @@ from ipam.imports.records import (
 
 MAX_PROBLEMS = 1_000
 
+_Placed = PrefixRecord | ReservationRecord | LeaseRecord
+
 
 @dataclass(slots=True)
 class _Run:
@@ -39,9 +41,9 @@ class Collector:
         self.problems: list[Finding] = []
         self.problem_count = 0
         self.notes: list[Finding] = []
-        self._prefixes: dict[tuple[str, Block], tuple[PrefixRecord, str, int]] = {}
-        self._reservations: dict[tuple[str, Block], tuple[ReservationRecord, str, int]] = {}
-        self._leases: dict[tuple[str, Block], tuple[LeaseRecord, str, int]] = {}
+        self._prefixes: dict[tuple[str, Block], PrefixRecord] = {}
+        self._reservations: dict[tuple[str, Block], ReservationRecord] = {}
+        self._leases: dict[tuple[str, Block], LeaseRecord] = {}
         self._runs: dict[tuple[str, int, int], list[_Run]] = {}
 
     def problem(self, finding: Finding) -> None:
@@ -55,17 +57,20 @@ class Collector:
         if len(self.notes) < MAX_PROBLEMS:
             self.notes.append(finding)
 
-    def prefix(self, record: PrefixRecord, file: str, line: int) -> None:
-        known = self._prefixes.setdefault((record.vrf, record.prefix), (record, file, line))
-        self._once(known[0] is record, record.prefix, file, line, known[1:])
+    def prefix(self, record: PrefixRecord) -> None:
+        known = self._prefixes.setdefault((record.vrf, record.prefix), record)
+        if known is not record:
+            self._twice(record.prefix, record, known)
 
-    def reservation(self, record: ReservationRecord, file: str, line: int) -> None:
-        known = self._reservations.setdefault((record.vrf, record.block), (record, file, line))
-        self._once(known[0] is record, record.block, file, line, known[1:])
+    def reservation(self, record: ReservationRecord) -> None:
+        known = self._reservations.setdefault((record.vrf, record.block), record)
+        if known is not record:
+            self._twice(record.block, record, known)
 
-    def lease(self, record: LeaseRecord, file: str, line: int) -> None:
-        known = self._leases.setdefault((record.vrf, record.block), (record, file, line))
-        self._once(known[0] is record, record.block, file, line, known[1:])
+    def lease(self, record: LeaseRecord) -> None:
+        known = self._leases.setdefault((record.vrf, record.block), record)
+        if known is not record:
+            self._twice(record.block, record, known)
 
     def unit(self, pool: str, vrf: str, block: Block, file: str, line: int) -> None:
         """Take one unit of a pool; units in order cost no memory."""
@@ -88,25 +93,24 @@ class Collector:
         if self.problem_count:
             return Refused(tuple(self.problems), self.problem_count)
         return Imported(
-            prefixes=tuple(record for record, _, _ in self._prefixes.values()),
+            prefixes=tuple(self._prefixes.values()),
             ranges=tuple(ranges),
-            reservations=tuple(record for record, _, _ in self._reservations.values()),
-            leases=tuple(record for record, _, _ in self._leases.values()),
+            reservations=tuple(self._reservations.values()),
+            leases=tuple(self._leases.values()),
             notes=tuple(self.notes),
         )
 
-    def _once(self, new: bool, block: Block, file: str, line: int, known: tuple[str, int]) -> None:
-        if not new:
-            self.problem(
-                Finding(
-                    file=file,
-                    line=line,
-                    field="address",
-                    got=str(block),
-                    expected=f"each block once in a VRF; it stands in {known[0]}:{known[1]} already",
-                    remedy="remove one of the two, or put them in different VRFs",
-                )
+    def _twice(self, block: Block, record: _Placed, known: _Placed) -> None:
+        self.problem(
+            Finding(
+                file=record.file,
+                line=record.line,
+                field="address",
+                got=str(block),
+                expected=f"each block once in a VRF; it stands in {known.file}:{known.line} already",
+                remedy="remove one of the two, or put them in different VRFs",
             )
+        )
 
     def _ranges(self) -> list[RangeRecord]:
         found: list[RangeRecord] = []
@@ -123,6 +127,8 @@ class Collector:
                     last=_address(version, ((run.last + 1) << shift) - 1 if shift else run.last),
                     length=length,
                     vrf=vrf,
+                    file=run.file,
+                    line=run.line,
                 )
                 for run in _joined(runs)
             ]

@@ -96,8 +96,10 @@ def _prefix(row: Row, collector: Collector) -> None:
         site=row.get("site", "scope"),
         role=row.get("role"),
         description=row.get("description"),
+        file=row.file,
+        line=row.line,
     )
-    collector.prefix(record, row.file, row.line)
+    collector.prefix(record)
 
 
 def _address(row: Row, collector: Collector) -> None:
@@ -125,8 +127,10 @@ def _address(row: Row, collector: Collector) -> None:
         owner=owner,
         vrf=_vrf(row),
         description=row.get("description"),
+        file=row.file,
+        line=row.line,
     )
-    collector.reservation(record, row.file, row.line)
+    collector.reservation(record)
 
 
 def _range(row: Row, collector: Collector) -> None:
@@ -160,5 +164,7 @@ def _take_range(row: Row, first: Block, last: Block, standing: Standing, collect
         owner=row.get("role"),
         vrf=_vrf(row),
         description=row.get("description"),
+        file=row.file,
+        line=row.line,
     )
-    collector.reservation(record, row.file, row.line)
+    collector.reservation(record)

@@ -94,8 +94,10 @@ class _Reader:
             site=row.get("location"),
             role=row.get("section", "sectionid"),
             description=row.get("description"),
+            file=row.file,
+            line=row.line,
         )
-        self.collector.prefix(record, row.file, row.line)
+        self.collector.prefix(record)
 
     def address(self, row: Row) -> None:
         block = parse.number_or_host(row.get(*_IP))
@@ -129,8 +131,10 @@ class _Reader:
                 owner=row.get("owner", "hostname", "mac", "description"),
                 vrf=vrf,
                 description=row.get("description"),
+                file=row.file,
+                line=row.line,
             )
-            self.collector.reservation(record, row.file, row.line)
+            self.collector.reservation(record)
         return self.collector.finish()
 
 

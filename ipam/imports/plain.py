@@ -97,8 +97,15 @@ def _prefix(row: Row, ends: tuple[Block, Block], state: PrefixState, collector: 
     if prefix != last:
         collector.problem(row.finding("status", "a status of ranges", "write a prefix"))
         return
-    record = PrefixRecord(prefix=prefix, vrf=row.get("vrf"), state=state, description=row.get("description"))
-    collector.prefix(record, row.file, row.line)
+    record = PrefixRecord(
+        prefix=prefix,
+        vrf=row.get("vrf"),
+        state=state,
+        description=row.get("description"),
+        file=row.file,
+        line=row.line,
+    )
+    collector.prefix(record)
 
 
 def _pooled(row: Row, ends: tuple[Block, Block], status: _Status, until: float, collector: Collector) -> None:
@@ -122,8 +129,10 @@ def _pooled(row: Row, ends: tuple[Block, Block], status: _Status, until: float, 
             vrf=vrf,
             circuit=row.get("circuit"),
             nas=row.get("nas"),
+            file=row.file,
+            line=row.line,
         )
-        collector.lease(record, row.file, row.line)
+        collector.lease(record)
 
 
 def _reservation(row: Row, ends: tuple[Block, Block], standing: Standing, collector: Collector) -> None:
@@ -135,8 +144,10 @@ def _reservation(row: Row, ends: tuple[Block, Block], standing: Standing, collec
         pool=row.get("pool"),
         vrf=row.get("vrf"),
         description=row.get("description"),
+        file=row.file,
+        line=row.line,
     )
-    collector.reservation(record, row.file, row.line)
+    collector.reservation(record)
 
 
 def _ends(text: str) -> tuple[Block, Block] | None:

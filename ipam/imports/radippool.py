@@ -145,9 +145,16 @@ def _take(row: Row, options: Options, collector: Collector) -> None:
             _Status.DISABLED: Standing.DISABLED,
         }[status]
         record = ReservationRecord(
-            block=block, last=block, standing=standing, owner=owner, pool=pool, vrf=vrf
+            block=block,
+            last=block,
+            standing=standing,
+            owner=owner,
+            pool=pool,
+            vrf=vrf,
+            file=row.file,
+            line=row.line,
         )
-        collector.reservation(record, row.file, row.line)
+        collector.reservation(record)
 
 
 def _lease(row: Row, block: Block, pool: str, vrf: str, until: float, collector: Collector) -> None:
@@ -163,8 +170,10 @@ def _lease(row: Row, block: Block, pool: str, vrf: str, until: float, collector:
         key=_key(row),
         circuit=row.get("callingstationid"),
         nas=row.get("nasipaddress", "gateway"),
+        file=row.file,
+        line=row.line,
     )
-    collector.lease(record, row.file, row.line)
+    collector.lease(record)
 
 
 def _owner(row: Row) -> str:

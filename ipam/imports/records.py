@@ -1,9 +1,12 @@
-"""What an import brings: neutral records, and findings that name file, line, field, expectation and remedy."""
+"""What an import brings: neutral records, and findings that name file, line, field, expectation and remedy.
+
+`file` and `line` of a record say where it stands, of a range where its first unit does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -72,6 +75,8 @@ class PrefixRecord:
     site: str = ""
     role: str = ""
     description: str = ""
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,9 @@ class RangeRecord:
     last: Address
     length: int
     vrf: str = ""
+    kind: str = ""  # where the length alone does not say it
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +101,12 @@ class ReservationRecord:
     last: Block
     standing: Standing
     owner: str = ""
+    subscriber: str = ""  # the id of the subscriber, where somebody has said it
     pool: str = ""
     vrf: str = ""
     description: str = ""
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +121,9 @@ class LeaseRecord:
     key: str = ""  # what the book found the owner by, such as FreeRADIUS' pool_key
     circuit: str = ""  # Calling-Station-Id: a MAC or line
     nas: str = ""
+    subscriber: str = ""  # the id of the subscriber, where somebody has said it
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 from typing import Any
@@ -24,6 +24,8 @@ from ipam.history import Party
 from ipam.kinds import STATES, Cause, Kind, LeaseState
 from ipam.lease import Bundle, Conflict, Exhausted, Request, Wanted
 from ipam.model import Match, Pool, Problem, Selector
+from ipam.restore import faults
+from tests.daemon.conftest import Store
 from tests.daemon.stack import subscriber
 from tests.twins.clock import ClockTwin
 
@@ -40,7 +42,9 @@ def pool(name: str, kind: Kind = Kind.V4, **settings: Any) -> Pool:
 def spec(name: str, *ranges: str, kind: Kind = Kind.V4, **settings: Any) -> PoolSpec:
     """Return a pool as the platform's data have it."""
     space = range_space(kind)
-    return PoolSpec(pool=pool(name, kind, **settings), ranges=tuple(canonical(space, each) for each in ranges))
+    return PoolSpec(
+        pool=pool(name, kind, **settings), ranges=tuple(canonical(space, each) for each in ranges)
+    )
 
 
 def selector(name: str, *pools: str, kind: Kind = Kind.V4, priority: int = 10, **match: Any) -> Selector:
@@ -196,3 +200,42 @@ def slugs(answer: object) -> list[str]:
     assert isinstance(answer, tuple), answer
     assert answer and all(isinstance(each, Problem) for each in answer), answer
     return [each.slug for each in answer]
+
+
+def said(answer: object) -> str:
+    """Return the sentences of a refusal."""
+    assert isinstance(answer, tuple), answer
+    return "; ".join(each.text for each in answer)
+
+
+def names(answer: object) -> list[str]:
+    """Return whom a refusal is about."""
+    assert isinstance(answer, tuple), answer
+    return [name for each in answer for name in each.names]
+
+
+Scenario = Callable[[Stage], Awaitable[None]]
+
+
+def play(store: Store, scenario: Scenario) -> None:
+    """Run a scenario on a store; at the end the book must be sound, and a restart must give the same pools."""
+
+    async def run() -> None:
+        async with store.running():
+            stage = Stage(store.engine)
+            async with stage.running():
+                await scenario(stage)
+                assert faults(stage.addresses.register) == ()
+                before = pools_of(stage)
+                await stage.settle()
+                await stage.restart()
+                assert faults(stage.addresses.register) == ()
+                assert pools_of(stage) == before
+            assert [task.exception() for task in stage.tasks if task.done() and task.exception()] == []
+
+    asyncio.run(run())
+
+
+def pools_of(stage: Stage) -> dict[str, Pool]:
+    shelves = stage.addresses.register.shelves.values()
+    return {each.pool.name: each.pool for each in shelves if each.pool.kind is not Kind.FIXED}

@@ -76,7 +76,7 @@ class Counter:
         return self
 
     async def ask(
-        self, method: str, path: str, *, json: object = None, key: str = "", **params: object
+        self, method: str, path: str, *, json: object = None, key: str = "", **params: Any
     ) -> httpx.Response:
         """Ask the API in process."""
         transport = httpx.ASGITransport(self.app)
@@ -85,13 +85,13 @@ class Counter:
         async with httpx.AsyncClient(transport=transport, base_url="http://edge/api/v1/ipam") as client:
             return await client.request(method, path, params=query, json=json, headers=headers)
 
-    async def get(self, path: str, **params: object) -> Any:
+    async def get(self, path: str, **params: Any) -> Any:
         """Return the answer to a question, which must be one."""
         answer = await self.ask("GET", path, **params)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def next(self, key: str, pool: str = "v4", **body: object) -> httpx.Response:
+    async def next(self, key: str, pool: str = "v4", **body: Any) -> httpx.Response:
         """Ask for what is free."""
         wanted = {"owner": "B1", **body}
         return await self.ask("POST", f"/pools/{pool}/next-available", json=wanted, key=key)

@@ -31,6 +31,7 @@ from daemon.aaa.trace import Trace
 from daemon.aaa.usage import UsageBook
 from daemon.clock import Clock
 from daemon.leases.addresses import Addresses, AddressOptions
+from daemon.leases.cgnat_ingest import Ingest
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.records import (
@@ -159,6 +160,7 @@ class Stack:
             lambda: self.now,
             self.storm,
             self.keeping,
+            Ingest(),
         )
         self.access = Access(
             self.index,

@@ -16,6 +16,7 @@ from daemon.aaa.keeper import Keeper, Retention
 from daemon.aaa.session import State
 from daemon.aaa.session_codec import framed_ip
 from daemon.clock import SystemClock
+from daemon.leases.cgnat_ingest import Ingest
 from daemon.store import journal
 from daemon.store.journal import Journal, read_last_seq
 from radius import exchange
@@ -68,6 +69,7 @@ class Running:
             SystemClock(),
             Retention(memory_s=3600, closed_s=86_400, journal_s=86_400, jobs_s=86_400),
             2.0,
+            Ingest(),
         )
 
     async def answers(self, twin: NasTwin, *requests: Request) -> list[Packet]:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.errors import StoreUnavailable
 from daemon.store import idempotency_rows
 from ipam.definition_rows import delete_reservation, load_reservations
-from ipam.kinds import Kind
+from ipam.kinds import Cause, Kind
 from ipam.lease import Bundle, Request, Wanted
 from ipam.restore import faults
 from tests.daemon.ipam_leases_stage import Counter, counter
@@ -232,7 +232,7 @@ def test_fifty_tasks_with_repeats_and_logins_between_them_never_get_an_address_t
 ) -> None:
     async def story(stage: Counter) -> None:
         dice = random.Random(seed)
-        asked = [
+        asked: list[dict[str, Any]] = [
             {
                 "owner": f"S{number}",
                 "count": dice.randint(1, 3),
@@ -278,3 +278,24 @@ def test_a_repeat_waits_for_the_first_that_is_under_way(tmp_path: Path) -> None:
         assert len((await stage.get("/leases"))["items"]) == 1
 
     run(tmp_path, story)
+
+
+@pytest.mark.parametrize("hold", ["reservation", "lease"])
+@pytest.mark.parametrize("used", [0, 32])
+def test_none_is_refused_while_there_is_room_for_all_at_once(tmp_path: Path, hold: str, used: int) -> None:
+    async def story(stage: Counter) -> None:
+        addresses, clock = stage.play.edge.addresses, stage.play.clock
+        wanted = Request(tenant="demo", wanted=(Wanted(Kind.V4, ("v4",)),))
+        before = [
+            addresses.book.take(f"L{each}", wanted, clock.monotonic(), clock.wall()) for each in range(used)
+        ]
+        for each in before:
+            assert isinstance(each, Bundle)
+            addresses.book.release(each.id, Cause.STOP, clock.monotonic(), clock.wall())
+        asked = [
+            stage.next(f"key-{number:04}", owner=f"S{number}", count=2, hold=hold) for number in range(16)
+        ]
+        got = [address for answer in await asyncio.gather(*asked) for address in given(answer)]
+        assert len(set(got)) == len(got) == 32
+
+    run(tmp_path, story, v4="203.0.113.0/27", sticky=False, quarantine_s=0.0, min_reuse_s=0.0)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
+from daemon.leases.cgnat import StoredPlan
 from daemon.leases.who_had_model import Answer, Claim, Source, read_target
 from daemon.store import cgnat_rows
 from daemon.store.cgnat_rows import BlockRow
 from ipam import store as ipam_store
 from ipam.address import Malformed
 from ipam.cgnat import DeterministicPlan
-from ipam.cgnat_versions import Plans
 from ipam.kinds import Cause, ClockQuality, Kind
 from ipam.lease import Wanted
 from ipam.schema import EVENT
@@ -175,6 +175,26 @@ def test_a_lease_older_than_the_history_is_told_as_long_as_it_stands(tmp_path: P
     play(tmp_path, scene)
 
 
+def test_a_lease_with_many_events_is_told_from_its_beginning(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        (address,) = stage.login("alice")
+        stage.start("alice", "7001")
+        for number in range(30):  # another login of hers, and its session, share the address for a moment
+            stage.at += 60
+            stage.login("alice")
+            stage.start("alice", f"8{number:03}")
+            stage.stop("alice")
+        stage.at += 60
+        await stage.stored()
+        (holder,) = (await stage.ask(address, stage.at)).holders
+        assert (holder.session, holder.from_at) == ("7001", stage.at - 60)
+        beyond = await stage.ask(address, T0 + 30, skew_s=1)
+        assert told(beyond) == [("had", "alice", "7001")]
+        assert beyond.holders[0].until_at == T0 + 60
+
+    play(tmp_path, scene)
+
+
 def test_two_tenants_with_the_same_address_are_both_told_unless_one_is_asked_for(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         (address,) = stage.login("alice")
@@ -241,8 +261,8 @@ def test_a_session_with_a_lease_is_told_once_and_the_report_is_a_second_witness(
 # --- CGNAT ------------------------------------------------------------------------------------------
 
 
-def plans() -> Plans:
-    plan = DeterministicPlan(
+def plan() -> DeterministicPlan:
+    return DeterministicPlan(
         id="home",
         version=1,
         inside=(IPv4Network("100.64.0.0/28"),),
@@ -250,13 +270,13 @@ def plans() -> Plans:
         block_size=8000,
         sharing=8,
         first_port=1024,
+        valid_from=T0 - DAY,
     )
-    return Plans((plan,))
 
 
 async def alice_inside(stage: Stage) -> None:
     """The first inside address is alice's, the second bob's."""
-    stage.plans["acme"] = plans()
+    assert isinstance(await stage.cgnat.add("acme", plan(), T0 - DAY), StoredPlan)
     assert stage.login("alice", Wanted(Kind.V4, ("inside",))) == ["100.64.0.0"]
     assert stage.login("bob", Wanted(Kind.V4, ("inside",))) == ["100.64.0.1"]
     stage.start("alice", "7001")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -203,6 +204,16 @@ def test_what_is_no_signed_answer_is_said_to_be_none(content: bytes) -> None:
 # --- commands ---------------------------------------------------------------------------------------
 
 
+def until_listening(path: Path) -> None:
+    """Wait until somebody answers on a socket: it is bound some time before."""
+    for _ in range(1000):
+        with socket.socket(socket.AF_UNIX) as probe:
+            if path.is_socket() and probe.connect_ex(str(path)) == 0:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody listens")
+
+
 @contextmanager
 def serving(path: Path) -> Iterator[tuple[Desk, Path]]:
     """Run the routes on an admin socket in a thread of its own; yield the desk and a settings file."""
@@ -223,7 +234,8 @@ def serving(path: Path) -> Iterator[tuple[Desk, Path]]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:
-        assert began.wait(20)
+        assert began.wait(60)
+        until_listening(path / "admin.sock")
         settings = path / "edge.toml"
         settings.write_text(f'[edge]\nstate_dir = "{path}"\n')
         yield ready[0], settings

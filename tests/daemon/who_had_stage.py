@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from daemon.leases.cgnat import Cgnat
 from daemon.leases.coverage import Coverage
 from daemon.leases.who_had import WhoHad
 from daemon.leases.who_had_model import Answer, Question, read_target
-from daemon.leases.who_had_nat import KeptTranslations
 from daemon.store import schema, session_addresses
 from daemon.store.session_addresses import AddressRow
 from ipam import schema as ipam_schema
 from ipam import store as ipam_store
 from ipam.book import Book
-from ipam.cgnat_versions import Plans
 from ipam.history import Party
 from ipam.kinds import Cause, Kind
 from ipam.lease import Bundle, Wanted
@@ -38,13 +37,10 @@ class Stage:
         self.store = store
         self.leases = leases
         self.at = T0
-        self.plans: dict[str, Plans] = {}
+        self.cgnat = Cgnat(store.engine, store.writer, "edge")
         self.coverage = Coverage(store.writer, "edge")
-        self.who_had = WhoHad(store.engine, leases, self.coverage, "edge", KeptTranslations(self._plans))
+        self.who_had = WhoHad(store.engine, leases, self.coverage, "edge", self.cgnat)
         self.bundles: dict[str, Bundle] = {}
-
-    async def _plans(self, _connection: AsyncConnection) -> Mapping[str, Plans]:
-        return self.plans
 
     async def begin(self, node: str = "edge") -> None:
         """Start a node's book anew, with its pools."""

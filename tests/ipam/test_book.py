@@ -7,7 +7,7 @@ import pytest
 from ipam.address import read_unit
 from ipam.blocks import Block, Given, gain_block, give_block
 from ipam.book import Book
-from ipam.history import Party
+from ipam.history import HistoryEvent, Party
 from ipam.kinds import Cause, Kind, LeaseState, PoolState, Shortage
 from ipam.lease import Bundle, Conflict, Exhausted, Observation, Origin, Request, Sighting, Wanted
 from ipam.model import Pool, Reservation, lease_time
@@ -144,6 +144,13 @@ def test_a_lease_ends_when_nothing_is_heard_and_interims_keep_it() -> None:
     assert not house.book.renew(taken.id, house.now)
 
 
+def test_a_lease_time_that_is_shorter_than_the_login_waited_for_its_session_is_kept() -> None:
+    house = House(small(tentative_s=200.0, lease_s=20.0))
+    taken = house.session("ann", v4("home"))
+    house.wait(21.0)
+    assert not house.book.stands(taken.id)
+
+
 def test_a_second_login_does_not_take_the_address_from_a_live_session() -> None:
     house = House(small())
     first = house.session("ann", v4("home"))
@@ -231,13 +238,13 @@ def test_after_a_restart_who_was_away_longest_still_loses_his_address_first() ->
     soon: dict[str, object] = {"hold_s": 0.0, "quarantine_s": 0.0, "min_reuse_s": 0.0}
     house = House(pool("home", Kind.V4, "10.0.0.0/30", **soon))
     taken = [house.session(owner, v4("home")) for owner in ("ann", "bob", "cy", "dan")]
-    for which in (2, 0, 3):
+    for which in (3, 0, 2):
         house.wait(1.0)
         house.stop(taken[which])
     house.write()
     again = House(pool("home", Kind.V4, "10.0.0.0/30", **soon), disk=house.disk)
     assert units(again.take("ann", v4("home"))) == ["10.0.0.0"]
-    assert [units(again.take(owner, v4("home"))) for owner in ("eve", "fay")] == [["10.0.0.2"], ["10.0.0.3"]]
+    assert [units(again.take(owner, v4("home"))) for owner in ("eve", "fay")] == [["10.0.0.3"], ["10.0.0.2"]]
     assert again.faults() == ()
 
 
@@ -535,6 +542,31 @@ def test_the_prefix_of_a_link_and_a_delegated_one_are_reserved_by_the_pool_they_
     assert units(house.take("bob", link)) == ["2001:db8:1::/64"]
     assert house.steward.unreserve(reservation, house.now, house.at) is not None
     assert house.register.set_aside == {}
+
+
+def test_every_pool_has_its_turn_though_each_look_does_little() -> None:
+    house = House(*(pool(f"p{number}", Kind.V4, f"10.{number}.0.0/28") for number in range(3)))
+    for number in range(30):
+        house.stop(house.session(f"owner{number}", v4(f"p{number % 3}")))
+    house.wait(25.0)
+    house.now += 6.0  # all holds are over
+    ends: list[int] = []
+    for _ in range(3):
+        assert house.book.expire_due(house.now, house.at, 4) == 4
+        ends.append(len({each.change.pool for each in _events_since(house, "hold-over")}))
+    assert ends == [1, 2, 3]
+    while house.book.expire_due(house.now, house.at, 4):
+        pass
+    house.wait(20.0)
+    assert [usage.free for name in range(3) if (usage := house.register.utilisation(TENANT, f"p{name}"))] == [
+        16
+    ] * 3
+    assert house.register.waiting == {}
+
+
+def _events_since(house: House, cause: str) -> list[HistoryEvent]:
+    house.write()
+    return [each for each in house.disk.events["edge"] if each.change.cause == cause]
 
 
 def test_expiry_does_a_bounded_amount_of_work() -> None:

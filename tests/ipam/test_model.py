@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipam.address import Malformed, Unit, read_number, read_span, read_unit, text
@@ -99,6 +99,7 @@ def test_port_blocks_count_ports_within_an_address_first() -> None:
     assert layout.slot(read_number(Space.PORTS, "203.0.113.0:65535")) == NO_SLOT  # the rest of the ports
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=16), st.integers(1, 5000))
 def test_a_shuffled_order_gives_out_every_slot_once(key: bytes, count: int) -> None:
     shuffle = Shuffle(key, count)
