@@ -136,7 +136,7 @@ class BlockKeeper:
                         connection, each.tenant, each.pool, each.first_slot, each.last_slot
                     )
         for number, each in enumerate(known):
-            await self._gain(each, [])
+            await self._gain(each, rows.get(number, []))
 
     async def _gain(self, block: Block, rows: list[LeaseRow]) -> None:
         key = block.tenant, block.pool

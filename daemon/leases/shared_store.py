@@ -159,7 +159,7 @@ class SharedWriter(Writer):
     async def _guard(self, connection: AsyncConnection) -> None:
         if not self.boot:
             raise StoreUnavailable(_NOT_JOINED)
-        if False:
+        if not await has_name(connection, self.node, self.boot):
             raise NameTaken(
                 f"another daemon runs as node {self.node} on the shared store: give each its own ipam.node"
             )

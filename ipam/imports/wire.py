@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator
 from enum import StrEnum
+from socket import AF_INET, inet_pton
 from typing import Any, Final, NamedTuple
 
 from ipam.address import Malformed, Unit, read_unit, text
@@ -211,6 +212,11 @@ def _item(what: What, said: dict[str, Any], number: int) -> Item | Finding:
 
 
 def _unit(given: str) -> Unit:
+    if "." in given and "/" not in given:  # most lines, in a tenth of the time
+        try:
+            return Unit(Space.IPV4, int.from_bytes(inet_pton(AF_INET, given), "big"), BITS[Space.IPV4])
+        except (OSError, ValueError):
+            raise Malformed(given, "an address or a prefix without host bits") from None
     return read_unit(given)
 
 
