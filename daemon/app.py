@@ -35,13 +35,13 @@ from daemon.api.services import Services
 from daemon.clock import Clock, SystemClock
 from daemon.errors import StoreUnavailable
 from daemon.events import Events
-from daemon.leases.addresses import Addresses
+from daemon.leases.assembly import AddressWork
 from daemon.metrics import RequestCounts, StoreCounts
 from daemon.notify import Notifier, watchdog_interval_s
-from daemon.replica.index import Index
+from daemon.replica.index import Index, Key
 from daemon.replica.store import restore
 from daemon.store import state_dir
-from daemon.store.engine import checkpoint, open_engine
+from daemon.store.engine import keep_short, open_engine
 from daemon.store.migrate import migrate
 from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
@@ -85,8 +85,15 @@ class Edge:
         self._notifier = Notifier.from_environ(environ)
         self._stop = asyncio.Event()
         self._events = Events(_EVENTS_MOST, clock.wall, self._note, clock.monotonic)
-        self._addresses: Addresses[Held] = Addresses(
-            self._engine, self._writer, clock, options.address_book(settings)
+        self._work: AddressWork[Held] = AddressWork(
+            self._engine,
+            self._writer,
+            self._index,
+            clock,
+            self._events,
+            self._supervisor.spawn,
+            self._note,
+            options.address_work(settings),
         )
         self._aaa = RequestPath(
             self._index,
@@ -98,7 +105,7 @@ class Edge:
             self._supervisor.spawn,
             options.request_path(settings),
             options.enforcement(settings, environ),
-            self._addresses,
+            self._work.addresses,
             text_reader(self._dictionary),
             self._on_stranger,
             self._on_fault,
@@ -116,9 +123,13 @@ class Edge:
             self._writer,
             self._seal,
             self._clock,
-            self._aaa.enforcement.reconciler.changed,
+            self._data_changed,
         )
         self._loader = DataLoader(self._index, self._apply, self._dictionary)
+
+    def _data_changed(self, keys: Sequence[Key]) -> None:
+        self._aaa.enforcement.reconciler.changed(keys)
+        self._work.changed(keys)
 
     async def start(self) -> None:
         """Bring everything up; on return RADIUS is served.
@@ -132,17 +143,20 @@ class Edge:
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
         await self._load_files(self._loaded.data_files)
         self._listen(self._loaded.settings)
-        await self._addresses.restore()
+        await self._work.restore()
         folded = await self._aaa.restore()
+        await self._work.start()
         enforcement = self._aaa.enforcement
+        pages = self._loaded.settings.store.wal_checkpoint_pages
         for name, run in (
             ("sessions", self._aaa.keeper.run),
-            ("checkpoint", self._checkpoint),
+            ("checkpoint", lambda: keep_short(self._state_dir / "edge.db", pages, self._clock)),
             ("tend", self._aaa.tend),
             ("prune", self._aaa.prune),
             ("coa", enforcement.engine.run),
             ("reconcile", enforcement.reconciler.run),
             ("reap", lambda: enforcement.reaper.run(self._clock)),
+            *self._work.tasks(),
         ):
             self._supervisor.start(name, run)
         self._serve_api()
@@ -168,13 +182,6 @@ class Edge:
         listen(Port.STAFF_ACCT, settings.staff.acct_addresses)
         listen(Port.RELAY, settings.coa.relay_addresses)
 
-    async def _checkpoint(self) -> None:
-        """Keep the database's log short, every second."""
-        pages = self._loaded.settings.store.wal_checkpoint_pages
-        while True:
-            await self._clock.sleep(1.0)
-            await asyncio.to_thread(checkpoint, self._state_dir / "edge.db", pages)
-
     def _serve_api(self) -> None:
         settings = self._loaded.settings
         services = Services(
@@ -185,10 +192,18 @@ class Edge:
             clock=self._clock,
             dictionary=self._dictionary,
             metrics=registry(
-                self._requests, self._store_counts, self._index, self._aaa, self._events, self._clock
+                self._requests,
+                self._store_counts,
+                self._index,
+                self._aaa,
+                self._events,
+                self._clock,
+                self._work,
             ),
             load=self.load,
             reload=self.reload,
+            work=self._work,
+            writer=self._writer,
             status=self.status,
             export=self._loader.export,
         )
@@ -250,15 +265,10 @@ class Edge:
     def status(self) -> StatusView:
         """Return the daemon at a glance."""
         degraded = list(self._file_problems)
-        if self._aaa.accounting.failing is not None:
-            degraded.append(f"accounting is not acknowledged: {self._aaa.accounting.failing}")
-        if self._aaa.staff_accounting.failing is not None:
-            degraded.append(f"accounting of staff is not acknowledged: {self._aaa.staff_accounting.failing}")
-        if self._aaa.keeper.unreadable:
-            degraded.append(f"{self._aaa.keeper.unreadable} stored bindings or usages cannot be read")
         degraded += options.relay_warnings(self._loaded.settings, self._index.tenants)
         if self._index.unreadable:
             degraded.append(f"{len(self._index.unreadable)} stored objects cannot be read")
+        degraded += self._work.degraded()
         degraded += glance.degraded(self._aaa, self._clock)
         return StatusView(
             version=version("dotmac-edge"),
@@ -271,10 +281,7 @@ class Edge:
             **glance.of_sessions(self._aaa),
             journal_last_seq=self._aaa.journal.last_seq,
             journal_pending=self._aaa.journal.pending,
-            tasks=[
-                {"name": each.name, "state": str(each.state), "error": each.error or ""}
-                for each in self._supervisor.status()
-            ],
+            tasks=glance.tasks(self._supervisor),
         )
 
     def _note(self, event: str, /, **fields: object) -> None:
@@ -332,6 +339,7 @@ class Edge:
         self._aaa.stop()
         with contextlib.suppress(TimeoutError, StoreUnavailable):  # a disk that refuses shall not keep us
             async with asyncio.timeout(_STOP_S):
+                await self._work.stop()
                 await self._writer.drain()
                 await self._aaa.keeper.flush()
         for server in self._servers:

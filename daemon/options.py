@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from importlib.metadata import version
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from config.enforcement import read_relay_client, relay_secrets
+from config.ipam import read_reach
 from config.secrets import resolve
 from config.settings import Settings
 from daemon.aaa.assembly import Options
@@ -22,6 +24,10 @@ from daemon.aaa.relay.clients import RelayClient
 from daemon.aaa.report import Belief
 from daemon.aaa.storm import Limits
 from daemon.leases.addresses import AddressOptions
+from daemon.leases.assembly import WorkOptions
+from daemon.leases.nodes import NodeOptions
+from daemon.leases.probe import Method
+from daemon.leases.prober import ProbeOptions, Reach
 from daemon.store.seal import load_or_create_key, parse_key
 from radius.authenticator import Key
 
@@ -104,9 +110,44 @@ def sealing_key(settings: Settings, environ: Mapping[str, str]) -> bytes:
     return parse_key(resolve(reference, environ, Path(directory) if directory else None), reference)
 
 
-def address_book(settings: Settings) -> AddressOptions:
-    """Return the options of the address book."""
-    return AddressOptions(node=settings.ipam.node, shared=settings.ipam.shared_store is not None)
+def address_work(settings: Settings) -> WorkOptions:
+    """Return the options of everything about addresses."""
+    ipam = settings.ipam
+    return WorkOptions(
+        addresses=AddressOptions(node=ipam.node, shared=ipam.shared_store is not None),
+        nodes=NodeOptions(block_slots=ipam.block_slots),
+        probe=_probe(settings),
+        shared=None,
+        name=settings.edge.name,
+        version=version("dotmac-edge"),
+        state_dir=Path(settings.edge.state_dir),
+        history_s=ipam.history_keep_days * _DAY_S,
+    )
+
+
+def _probe(settings: Settings) -> ProbeOptions:
+    probe = settings.probe
+    reaches = tuple(
+        Reach(
+            interface=each.interface,
+            prefixes=each.prefixes,
+            tenant=each.tenant,
+            vrf=each.vrf,
+            method=Method(each.method),
+        )
+        for each in map(read_reach, probe.reaches)
+    )
+    return ProbeOptions(
+        enabled=bool(reaches),
+        reaches=reaches,
+        per_s=probe.per_s,
+        queue=probe.queue,
+        count=probe.count,
+        wait_s=probe.wait_s,
+        ahead_s=probe.ahead_s,
+        ignore_macs=frozenset(probe.ignore_macs),
+        most_per_mac=probe.most_per_mac,
+    )
 
 
 def _sources(settings: Settings) -> tuple[IPv4Address | IPv6Address, ...]:

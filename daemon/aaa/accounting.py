@@ -9,6 +9,7 @@ from math import inf
 from typing import NamedTuple
 
 from daemon.aaa import authentic, policy, report, token
+from daemon.aaa.accounting_packet import NEVER_KEPT, reply_to, without_passwords
 from daemon.aaa.attachment import of_session, own_of, same_equipment, same_mac
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.identity import find as find_subscriber
@@ -28,9 +29,9 @@ from daemon.replica.index import Index
 from daemon.replica.rules import SimultaneousMode
 from daemon.store.journal import Journal, Record
 from radius import port_ranges
-from radius.authenticator import Key, sign_plain_reply, sign_reply
+from radius.authenticator import Key, sign_reply
 from radius.codes import AcctStatus, Attr, Code
-from radius.packet import HEADER, Packet
+from radius.packet import Packet
 from radius.port_ranges import Reading, may_report
 from radius.udp import Datagram, source_octets
 from radius.vendors.base import VendorProfile
@@ -41,8 +42,6 @@ _IPV4_OCTETS = 4
 _STATUS_TYPE = int(Attr.ACCT_STATUS_TYPE)
 _SESSION_ID = int(Attr.ACCT_SESSION_ID)
 _CLASS = int(Attr.CLASS)
-_PROXY_STATE = int(Attr.PROXY_STATE)
-_NEVER_KEPT = (int(Attr.USER_PASSWORD), int(Attr.CHAP_PASSWORD))
 _INTERIM = int(AcctStatus.INTERIM_UPDATE)
 _INTERIM_WAIT_S = 1.0  # below the time after which a NAS repeats
 _INTERIMS_MOST = 50_000
@@ -169,9 +168,9 @@ class Accounting:
             self._counts.add(_ACCOUNTING_REQUEST, client.label, "drop", Drop.BAD_STATUS_TYPE)
             return None
         octets = packet.octets
-        for kind in _NEVER_KEPT:
+        for kind in NEVER_KEPT:
             if kind in packet.spots:
-                octets = _without_passwords(packet)
+                octets = without_passwords(packet)
         nas = client.nas
         record = Record(at, peer, nas.tenant, nas.id, self._subscriber(packet, client, at), octets)
         waiting = Waiting(endpoint, peer, key, packet.authenticator)
@@ -399,22 +398,3 @@ class Accounting:
 
 def _started_at(session: Session) -> float:
     return session.started_at
-
-
-def reply_to(packet: Packet, signer: Key) -> bytes:
-    """Return the Accounting-Response. It has no Message-Authenticator: peers disagree on how it would be computed."""
-    attributes = b""
-    if _PROXY_STATE in packet.spots:
-        attributes = authentic.proxy_states(packet)
-    return sign_plain_reply(_ACCOUNTING_RESPONSE, packet.identifier, packet.authenticator, attributes, signer)
-
-
-def _without_passwords(packet: Packet) -> bytes:
-    """Return the packet without password attributes, which RFC 2866 section 4.1 forbids in accounting."""
-    kept = b"".join(
-        bytes((kind, len(value) + 2)) + value
-        for kind, value in packet.attributes()
-        if kind not in _NEVER_KEPT
-    )
-    length = HEADER + len(kept)
-    return packet.octets[:2] + length.to_bytes(2, "big") + packet.authenticator + kept

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.aaa import token
 from daemon.aaa.access import Access
-from daemon.aaa.accounting import Accounting, Pending, reply_to
+from daemon.aaa.accounting import Accounting, Pending
+from daemon.aaa.accounting_packet import reply_to
 from daemon.aaa.authorize import Defaults, Replies
 from daemon.aaa.bindings import Bindings
 from daemon.aaa.coa.timers import Spawn

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.aaa.accounting import Accounting
 from daemon.aaa.nas import Clients
-from daemon.aaa.session import Closed, Session
+from daemon.aaa.session import TRACKED, Closed, Session
 from daemon.aaa.session_codec import from_row, to_row
 from daemon.aaa.standing import Books
 from daemon.aaa.usage import Taken
@@ -24,7 +24,8 @@ from daemon.errors import StoreUnavailable
 from daemon.leases.cgnat_ingest import Ingest
 from daemon.replica.index import Index
 from daemon.replica.rules import NO_RULES
-from daemon.store import binding_rows, jobs, journal, session_rows, usage_rows
+from daemon.store import binding_rows, jobs, journal, session_addresses, session_rows, usage_rows
+from daemon.store.session_addresses import Written
 from daemon.store.session_rows import APPLIED_SEQ
 from daemon.store.writer import Writer
 from radius import vendors
@@ -79,6 +80,7 @@ class Keeper:
         self._retention = retention
         self._flush_s = flush_s
         self._port_blocks = port_blocks
+        self._addresses: Written = Written(TRACKED)
         self._applied_seq = 0
         self._missing: dict[tuple[str, str], float] = {}  # NASes of live sessions that are gone, since when
 
@@ -246,15 +248,23 @@ class Keeper:
         sessions = self._sessions
         sessions.dirty.difference_update(taken.sessions)
         rows = [to_row(session) for session in taken.sessions]
+        others = {session.uid: session.others for session in taken.sessions if session.others}
+        for session in taken.sessions:
+            session.others = []
+        addresses = self._addresses.take(taken.sessions, lambda session: others.get(session.uid, ()))
 
         async def save(connection: AsyncConnection) -> None:
             await session_rows.save(connection, rows)
+            await session_addresses.save(connection, addresses)
             await usage_rows.save(connection, taken.rows)
 
         try:
             await self._writer.commit(save)
         except StoreUnavailable:
             sessions.dirty.update(taken.sessions)
+            self._addresses.give_back(taken.sessions)
+            for session in taken.sessions:
+                session.others = [*others.get(session.uid, ()), *session.others]
             self._books.usage.give_back(taken)
             raise
 

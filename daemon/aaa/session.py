@@ -121,6 +121,7 @@ class Session:
         "line",
         "moved",
         "nas",
+        "others",
         "reopened_from",
         "session_time_s",
         "shown",
@@ -169,6 +170,7 @@ class Session:
         self.counted = (0, 0, 0)  # upload octets, download octets, seconds that `aaa.usage` has counted
         self.counted_at = 0.0  # event time up to which it has
         self.count_gap = ""
+        self.others: list[tuple[int, bytes, float]] = []  # tracked values that are not the latest, not yet stored
         self.bundles: tuple[int, ...] = ()  # of leases of ours that go with it
         self.shown: tuple[bytes | None, ...] = ()  # addresses that were compared with the book of leases
         self._latest: tuple[bytes | None, ...] = (None,) * len(TRACKED)
@@ -278,8 +280,12 @@ class Session:
                 continue
             held = latest[i]
             if held is None or (at, value) > (times[i], held):
+                if held is not None and held != value:
+                    self.others.append((TRACKED[i], held, times[i]))
                 latest[i] = value
                 times[i] = at
+            elif held != value:
+                self.others.append((TRACKED[i], value, at))
         changed = tuple(latest) != self._latest
         self._latest = tuple(latest)
         self._latest_at = 0.0

@@ -12,6 +12,7 @@ from daemon.aaa.session import State
 from daemon.aaa.session_codec import framed_ip
 from daemon.aaa.staff.access import StaffDecision
 from daemon.api import views
+from daemon.api.addresses import add_addresses
 from daemon.api.coa import add_coa
 from daemon.api.events import add_events
 from daemon.api.listing import page, sliced
@@ -52,6 +53,7 @@ def admin_router(services: Services) -> APIRouter:
     add_plans(router, services)
     add_usage(router, services)
     add_staff(router, services)
+    add_addresses(router, services)
     _add_decisions(router, services)
     return router
 

@@ -7,11 +7,13 @@ import gc
 from prometheus_client import CollectorRegistry
 
 from daemon.aaa.assembly import RequestPath
+from daemon.aaa.leasing import Held
 from daemon.aaa.session import State
-from daemon.api import live_gauges
+from daemon.api import lease_gauges, live_gauges
 from daemon.api.live_gauges import Families
 from daemon.clock import Clock
 from daemon.events import Events
+from daemon.leases.assembly import AddressWork
 from daemon.metrics import EdgeCollector, Gauges, RequestCounts, StoreCounts
 from daemon.replica.index import Index
 
@@ -23,10 +25,13 @@ def registry(
     aaa: RequestPath,
     events: Events,
     clock: Clock,
+    work: AddressWork[Held],
 ) -> CollectorRegistry:
     """Return a registry that reads the daemon's numbers when it is scraped."""
     gauges = _gauges(index, aaa, clock) | live_gauges.gauges(index, aaa, clock)
+    gauges |= lease_gauges.gauges(work.addresses, work.watch)
     counters = _counters(aaa) | live_gauges.counters(index, aaa, events)
+    counters |= lease_gauges.counters(work.addresses, requests, events)
     out = CollectorRegistry()
     out.register(EdgeCollector(requests, store, gauges, counters))
     return out

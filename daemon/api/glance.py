@@ -8,6 +8,7 @@ from typing import TypedDict
 from daemon.aaa.assembly import RequestPath
 from daemon.aaa.session import State
 from daemon.clock import Clock
+from daemon.supervise import Supervisor
 
 
 class OfSessions(TypedDict):
@@ -37,6 +38,12 @@ def deviating(aaa: RequestPath) -> int:
 def degraded(aaa: RequestPath, clock: Clock) -> list[str]:
     """Return what is not as usual in the request path, a sentence each."""
     said = []
+    if aaa.accounting.failing is not None:
+        said.append(f"accounting is not acknowledged: {aaa.accounting.failing}")
+    if aaa.staff_accounting.failing is not None:
+        said.append(f"accounting of staff is not acknowledged: {aaa.staff_accounting.failing}")
+    if aaa.keeper.unreadable:
+        said.append(f"{aaa.keeper.unreadable} stored bindings or usages cannot be read")
     storm = aaa.storm.snapshot(clock.monotonic(), clock.wall())
     if storm.active:
         where = f", most from {storm.nas}" if storm.nas else ""
@@ -47,3 +54,11 @@ def degraded(aaa: RequestPath, clock: Clock) -> list[str]:
     if aaa.enforcement.reaper.silent_boxes:
         said.append(f"nothing is heard of {aaa.enforcement.reaper.silent_boxes} boxes with live sessions")
     return said
+
+
+def tasks(supervisor: Supervisor) -> list[dict[str, str]]:
+    """Return what runs for ever, by name, and how it is."""
+    return [
+        {"name": each.name, "state": str(each.state), "error": each.error or ""}
+        for each in supervisor.status()
+    ]

@@ -9,10 +9,13 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.aaa.assembly import RequestPath
+from daemon.aaa.leasing import Held
 from daemon.api.models import ReloadView, StatusView
 from daemon.clock import Clock
 from daemon.events import Events
+from daemon.leases.assembly import AddressWork
 from daemon.replica.index import Index
+from daemon.store.writer import Writer
 from daemon.sync.load import Changed, LoadRequest
 from radius.dictionary import Dictionary
 
@@ -31,4 +34,6 @@ class Services:
     load: Callable[[LoadRequest], Awaitable[Changed]]
     reload: Callable[[], Awaitable[ReloadView]]
     status: Callable[[], StatusView]
+    work: AddressWork[Held]
+    writer: Writer
     export: Callable[[bool], Awaitable[list[dict[str, object]]]]

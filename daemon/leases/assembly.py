@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -22,10 +21,12 @@ from daemon.leases.definitions import Definitions
 from daemon.leases.definitions_copy import DefinitionsCopy
 from daemon.leases.export import Exporter
 from daemon.leases.lessor import Context
+from daemon.leases.next_available import NextAvailable
 from daemon.leases.nodes import NodeOptions, Nodes
 from daemon.leases.probe_helper import Helper
-from daemon.leases.prober import Prober, ProbeOptions
+from daemon.leases.prober import ProbeOptions, Prober
 from daemon.leases.probing import Found, Probing, Spawn
+from daemon.leases.retention import Retention
 from daemon.leases.samples import Samples
 from daemon.leases.shared_store import SharedWriter
 from daemon.leases.watch import Watch
@@ -49,6 +50,7 @@ class WorkOptions:
     name: str  # of this edge, for signed exports
     version: str
     state_dir: Path
+    history_s: float  # how long it is kept who had what
 
 
 class AddressWork(Generic[Context]):
@@ -67,15 +69,14 @@ class AddressWork(Generic[Context]):
     ) -> None:
         self._clock = clock
         self._events = events
-        self._writer = writer
+        self._own = engine
         self._shared = options.shared
         node = options.addresses.node
         leases = (engine, writer) if options.shared is None else options.shared
         copy = None if options.shared is None else DefinitionsCopy(engine, writer)
         self.addresses: Addresses[Context] = Addresses(*leases, clock, options.addresses, copy)
-        self.definitions = Definitions(
-            self.addresses, index, events, spawn, options.nodes.block_slots
-        )
+        self.definitions = Definitions(self.addresses, index, events, spawn, options.nodes.block_slots)
+        self.offers = NextAvailable(self.addresses, self.definitions.reservations)
         self.watch = Watch(self.addresses, events.add, clock.monotonic)
         self.coverage = Coverage(writer, node)
         self.cgnat = Cgnat(engine, writer, node)
@@ -83,6 +84,7 @@ class AddressWork(Generic[Context]):
         self.exporter = Exporter(leases[0], options.state_dir, options.name, options.version)
         self.samples = Samples(self.addresses)
         self.prober = Prober(options.probe, Helper(clock), clock)
+        self.retention = Retention(writer, leases[1], self.cgnat, node, clock, options.history_s)
         self._spawn = spawn
         self._probing: Probing | None = None
         self.nodes: Nodes | None = None
@@ -103,12 +105,13 @@ class AddressWork(Generic[Context]):
                 self.addresses,
                 self._options.nodes,
                 self.definitions.start,
-                lambda names: self.on_lost(names),
+                self._lost,
                 None,
                 self._log,
             )
         if self.addresses.away is None:
             await self.definitions.start()
+            await self.offers.resume(self._own)
         if self._options.probe.enabled and self._options.probe.reaches:
             self._probing = Probing(
                 self.addresses.steward, self.prober, self._clock, self._spawn, self._tell_found
@@ -120,10 +123,14 @@ class AddressWork(Generic[Context]):
             ("addresses", self._run),
             ("coverage", self._beat),
             ("pool-samples", self.samples.run),
+            ("history", self.retention.run),
         ]
         if self.nodes is not None:
             found.append(("nodes", self.nodes.run))
         return found
+
+    def _lost(self, names: tuple[str, ...]) -> None:
+        self.on_lost(names)
 
     def changed(self, keys: Sequence[Key]) -> None:
         """The data have changed."""
@@ -176,6 +183,3 @@ class AddressWork(Generic[Context]):
 
 def _ignore(_names: object) -> None:
     return None
-
-
-_ = asyncio, Any

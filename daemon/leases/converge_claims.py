@@ -20,7 +20,7 @@ from ipam.model import Pool, Problem, Range, space_of, span_of
 from ipam.shelf import Shelf, Tenure, exact_key, plain_owner
 
 _SLICE = 100  # steps between two looks at what else is to be done
-_MOST_WAITING = 20_000  # changes that may wait to be stored, so that logins are not refused for it
+_MOST_WAITING = 1_000  # changes that may wait to be stored: a batch of them holds up the loop
 _MOST_PROBLEMS = 100
 _LINGERING_MOST = 500
 _IP = (Space.IPV4, Space.IPV6)
@@ -58,6 +58,7 @@ class ClaimKeeper:
             for place in self.kept.get(who, ()):
                 if place not in now:
                     self._give_up(who[0], *place, who[1])
+            self.kept.pop(who, None)
             for key in [key for key in self.problems if key[0] == who] if self.problems else ():
                 del self.problems[key]
         for who in some:
@@ -69,11 +70,15 @@ class ClaimKeeper:
         self.problems.clear()
         register = self._desk.addresses.register
         for shelf in list(register.shelves.values()):
-            for cell, key in list(shelf.allocator.reserved_for.items()):
+            for cell in list(shelf.allocator.reserved_for):
                 await self._step()
-                if shelf.allocator.reserved_for.get(cell) == key:
+                key = shelf.allocator.reserved_for.get(cell)
+                if key is not None:
                     self._look(shelf, cell, plain_owner(key))
-        self.kept.clear()
+        for who in list(self.kept):
+            await self._step()
+            now = self._wanted(who)
+            self._note(who, dict.fromkeys(place for place in self.kept.get(who, ()) if place in now))
         for shelf in list(register.shelves.values()):
             if shelf.pool.kind is not Kind.FIXED:
                 await self.moved(shelf.pool, shelf.pool.ranges)
@@ -163,15 +168,16 @@ class ClaimKeeper:
     # --- the register ----------------------------------------------------------------------------
 
     def _keep_all(self, who: Who, wanted: Iterable[Place]) -> None:
-        places = dict.fromkeys(
-            place for place in self.kept.get(who, ()) if self._has(who[0], *place, clean(who[1]))
-        )
+        places = dict.fromkeys(self.kept.get(who, ()))
         for vrf, unit in wanted:
             problem = self._keep(who[0], vrf, unit, clean(who[1]))
             if problem is None:
                 places[vrf, unit] = None
             elif problem is not _NO_SLOT and len(self.problems) < _MOST_PROBLEMS:
                 self.problems[who, unit] = problem
+        self._note(who, places)
+
+    def _note(self, who: Who, places: dict[Place, None]) -> None:
         if places:
             self.kept[who] = tuple(places)
         else:

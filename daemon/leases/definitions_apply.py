@@ -16,7 +16,7 @@ from daemon.replica.pools import Span
 from ipam import resize
 from ipam.definition_rows import Definition
 from ipam.kinds import Kind, PoolState
-from ipam.model import Pool, Range, span_of
+from ipam.model import Pool, Range
 from ipam.register import Register
 
 SetAside = Callable[[Pool, tuple[Range, ...]], Awaitable[None]]
@@ -38,14 +38,27 @@ async def apply(addresses: Addresses[Any], wanted: Definition, set_aside: SetAsi
     if gone:
         await set_aside(pool, gone)
     _exclude(addresses, known, pool)
-    there = {each.first_slot for each in register.shelves[pool.tenant, pool.name].pool.ranges}
-    fresh = tuple(each for each in pool.ranges if each.first_slot not in there)
+    fresh = _opening(register.shelves[pool.tenant, pool.name].pool, pool)
     if fresh:
-        opening = tuple(replace(each, draining=True) if each in fresh else each for each in pool.ranges)
-        register.redefine(replace(pool, ranges=(*opening, *kept)))
+        closed = tuple(replace(each, draining=True) if each in fresh else each for each in pool.ranges)
+        register.redefine(replace(pool, ranges=(*closed, *kept)))
         await set_aside(pool, fresh)
     register.redefine(replace(pool, ranges=(*pool.ranges, *kept)))
     return not kept
+
+
+def _opening(known: Pool, wanted: Pool) -> tuple[Range, ...]:
+    """Return the ranges that are new, or closed now and open as wanted: an attempt to open them may have failed."""
+    is_open = {
+        each.first_slot for each in known.ranges if known.state is PoolState.ACTIVE and not each.draining
+    }
+    there = {each.first_slot for each in known.ranges}
+    opens = wanted.state is PoolState.ACTIVE
+    return tuple(
+        each
+        for each in wanted.ranges
+        if each.first_slot not in there or (opens and not each.draining and each.first_slot not in is_open)
+    )
 
 
 async def remove(addresses: Addresses[Any], known: Pool, set_aside: SetAside) -> bool:
@@ -85,8 +98,3 @@ def _exclude(addresses: Addresses[Any], known: Pool, wanted: Pool) -> None:
 def span_slots(part: Range) -> Span:
     """Return the first and the last slot of a range."""
     return part.first_slot, part.first_slot + part.slots - 1
-
-
-def units_inside(pool: Pool, part: Range) -> Span:
-    """Return the first and the last number of a range."""
-    return span_of(pool, part)

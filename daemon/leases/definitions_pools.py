@@ -277,6 +277,7 @@ class Pools:
     async def _follow(self, key: Key, wanted: Definition | None) -> None:
         """Take over what is stored now, None where the pool is gone."""
         known = self.known.get(key)
+        self._unsettled.add(key)
         if wanted is None:
             self.known.pop(key, None)
             shelf = self._desk.addresses.register.find(*key)
@@ -285,7 +286,8 @@ class Pools:
         else:
             self.known[key] = wanted
             done = await definitions_apply.apply(self._desk.addresses, wanted, self._set_aside)
-        (self._unsettled.discard if done else self._unsettled.add)(key)
+        if done:
+            self._unsettled.discard(key)
 
     def take_stored(self, definitions: Sequence[Definition]) -> None:
         """Begin with what the store has and the register was opened with."""

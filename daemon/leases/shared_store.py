@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.errors import StoreUnavailable
 from daemon.leases.lessor import Context, Lessor
+from daemon.store.engine import open_shared_engine
 from daemon.store.writer import Work, Writer
 from ipam.node_rows import has_name
 
@@ -27,6 +28,14 @@ class NameTaken(StoreUnavailable):
     """Another daemon runs under the name of this node."""
 
     slug = "node-name-taken"
+
+
+def open_shared(
+    url: str, node: str, monotonic: Callable[[], float], observe: Callable[[float, bool], None]
+) -> tuple[AsyncEngine, SharedWriter]:
+    """Return engine and writer of the database at a URL; nothing is connected. Raises StoreUnusable."""
+    engine = open_shared_engine(url, name=f"dotmac-edge {node}")
+    return engine, SharedWriter(engine, node, monotonic, observe)
 
 
 def reason_of(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from sqlalchemy import event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from daemon.clock import Clock
 from daemon.errors import DaemonError
 
 _BACKSTOP = 8
@@ -105,6 +107,13 @@ def open_shared_engine(
             },
         },
     )
+
+
+async def keep_short(path: Path, pages: int, clock: Clock) -> None:
+    """Keep the log of the database at `path` short for ever; above `pages` it is begun anew."""
+    while True:
+        await clock.sleep(1.0)
+        await asyncio.to_thread(checkpoint, path, pages)
 
 
 def checkpoint(path: Path, restart_above_pages: int) -> bool:

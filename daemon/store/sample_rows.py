@@ -135,12 +135,14 @@ def _summed(tenant: str, pool: str, width: int, since: float, until: float) -> S
     wanted = [
         columns.tenant == tenant,
         columns.pool == pool,
-        columns.width == width,
         columns.at >= int(since),
         columns.at < int(until),
     ]
     if width >= HOUR_S:
-        wanted.append(_LONG)  # without it the index is not seen to fit
+        # Written so that SQLite, which knows nothing of how many rows there are, has no choice but the right index.
+        wanted += [columns.width + 0 == width, columns.width >= width, _LONG]
+    else:
+        wanted.append(columns.width == width)
     return select(columns.at, *sums).where(*wanted).group_by(columns.at).order_by(columns.at)
 
 

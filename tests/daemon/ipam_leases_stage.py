@@ -61,6 +61,8 @@ class Counter:
             reload=cast("Any", None),
             status=cast("Any", None),
             export=cast("Any", None),
+            work=cast("Any", None),
+            writer=edge.writer,
         )
         self.services = services
         self.offers = NextAvailable(edge.addresses, self.definitions.reservations)

@@ -174,6 +174,8 @@ class Node:
 
     async def login(self, owner: str, *pools: str) -> str | Exhausted | Conflict | None:
         """Log in; return the address that the subscriber was told, why there is none, None: no answer."""
+        if not self.alive:
+            return None
         now, at = self.clock.monotonic(), self.clock.wall()
         taken = self.addresses.book.take(owner, request(v4(*(pools or ("shared",)))), now, at)
         if not isinstance(taken, Bundle):

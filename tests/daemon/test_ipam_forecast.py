@@ -345,7 +345,6 @@ def test_the_command_draws_and_says_when_and_why(tmp_path: Path) -> None:
     async def story(stage: Counter, outlooks: Outlooks) -> None:
         await remember(stage, history(90, 10.0))
         done = await say(stage, tmp_path, "v4", "--add", "192.0.16.0/20")
-        print(done.output)
         assert done.exit_code == 0, done.output
         assert max(map(len, done.output.splitlines())) <= 110
         for text in (

@@ -247,6 +247,19 @@ def test_nothing_is_written_for_a_day_that_has_not_risen(store: Store) -> None:
     play(store, scenario)
 
 
+def test_the_days_of_one_pool_are_found_without_those_of_all_others(store: Store) -> None:
+    async def scenario(sampling: Sampling) -> None:
+        async with sampling.stage.engine.connect() as connection:
+            query = sample_rows._summed(TENANT, "home", DAY_S, 0, 1).compile(
+                dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+            )
+            found = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")
+            plans = [str(row) for row in found]
+        assert "pool_sample_by_pool" in plans[0]
+
+    play(store, scenario)
+
+
 async def _merged(engine: AsyncEngine) -> None:
     """Two nodes write the same day, one of them in two runs."""
 

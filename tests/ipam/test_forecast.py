@@ -146,6 +146,41 @@ def test_the_time_lies_within_its_interval() -> None:
     assert found.confidence is Confidence.HIGH
 
 
+@given(
+    st.integers(7, 60),
+    st.sampled_from([-3.0, 0.0, 0.2, 1.5, 10.0]),
+    st.sampled_from([1_100, 1_500, 3_000, 20_000]),
+    st.integers(0, 30),
+    st.integers(0, 1_000),
+)
+def test_the_day_is_the_first_that_reaches_it(
+    days: int, slope: float, critical: int, later: int, seed: int
+) -> None:
+    chance = Random(seed)
+    peaks = [
+        Peak(FIRST + day, max(0, round(1_000 + slope * day + 100 * (day % 7 > 4) + chance.gauss(0, 30))))
+        for day in range(days)
+    ]
+    at = morning(days + later)
+    found = made(peaks, critical, at)
+    if found.outlook is Outlook.CRITICAL:
+        return
+    today = FIRST + days + later
+    ahead = range(today, today + 3_650)
+    early = next((day for day in ahead if found.trend.bounds(day)[1] >= critical), None)
+    assert found.earliest_s == (None if early is None else early * DAY_S - at)
+    if found.outlook in (Outlook.GROWING, Outlook.FAR):
+        expected = next((day for day in ahead if found.trend.expected(day) >= critical), None)
+        late = next((day for day in ahead if found.trend.bounds(day)[0] >= critical), None)
+        assert found.seconds == (None if expected is None else expected * DAY_S - at)
+        assert found.latest_s == (None if late is None else late * DAY_S - at)
+
+
+def test_that_nothing_grows_is_known_well_where_no_growth_would_matter() -> None:
+    assert made(noisy(90, 0.0, 2), 20_000, morning(90)).confidence is Confidence.HIGH
+    assert made(noisy(90, 0.0, 2), 5_200, morning(90)).confidence is Confidence.MEDIUM
+
+
 def test_many_gaps_lower_the_confidence() -> None:
     sparse = [peak for peak in noisy(120, 12.0, 3) if peak.day % 3 == 0]
     assert made(sparse, 8_000, morning(120)).confidence is Confidence.LOW

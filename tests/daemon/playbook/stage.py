@@ -20,7 +20,7 @@ from daemon.aaa.endpoint import Port
 from daemon.aaa.leasing import Held, text_reader
 from daemon.aaa.session import Session, State
 from daemon.events import Event, Events
-from daemon.leases.addresses import Addresses
+from daemon.leases.addresses import Addresses, AddressOptions
 from daemon.metrics import RequestCounts
 from daemon.replica.index import Index
 from daemon.replica.store import restore
@@ -63,7 +63,7 @@ class Edge:
         self.supervisor = Supervisor(clock, lambda event, /, **fields: faults.append((event, fields)))
         self.events = Events(10_000, clock.wall, lambda _event, /, **_fields: None, clock.monotonic)
         self.addresses: Addresses[Held] = Addresses(
-            self.engine, self.writer, clock, options.address_book(settings)
+            self.engine, self.writer, clock, AddressOptions()
         )
         self.path = RequestPath(
             self.index,

@@ -86,6 +86,19 @@ def upgrade() -> None:
     )
     op.create_index("ipam_event_by_address", "ipam_event", ["address", "at"], unique=False)
     op.create_table(
+        "ipam_import",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("pool", sa.Text(), nullable=False),
+        sa.Column(
+            "first_slot",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("begun_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "pool", "first_slot"),
+    )
+    op.create_table(
         "ipam_lease",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("pool", sa.Text(), nullable=False),
@@ -205,6 +218,7 @@ def downgrade() -> None:
         "ipam_pool",
         "ipam_node",
         "ipam_lease",
+        "ipam_import",
         "ipam_event",
         "ipam_boot",
         "ipam_block",

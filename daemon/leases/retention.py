@@ -1,0 +1,57 @@
+"""Forgets, slowly, who had what longer ago than the settings say: leases, reports of sessions, port blocks, audit."""
+
+from __future__ import annotations
+
+import contextlib
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.clock import Clock
+from daemon.errors import StoreUnavailable
+from daemon.leases.cgnat import Cgnat
+from daemon.store import audit_rows, session_addresses
+from daemon.store.writer import Writer
+from ipam import store
+
+_EVERY_S = 60.0
+_PAUSE_S = 0.05  # between slices, so that logins and records come in between
+_EVENTS = 500  # of the history, in one slice
+
+
+class Retention:
+    """Prunes what is older than `history_s`: of the edge's own store, and of its chain in that of the leases."""
+
+    def __init__(
+        self, own: Writer, leases: Writer, cgnat: Cgnat, node: str, clock: Clock, history_s: float
+    ) -> None:
+        self._own = own
+        self._leases = leases
+        self._cgnat = cgnat
+        self._node = node
+        self._clock = clock
+        self._history_s = history_s
+
+    async def run(self) -> None:
+        """Prune for ever; to be started once."""
+        while True:
+            await self._clock.sleep(_EVERY_S)
+            with contextlib.suppress(StoreUnavailable):  # the writer has counted it
+                while await self.turn():
+                    await self._clock.sleep(_PAUSE_S)
+
+    async def turn(self) -> int:
+        """Forget some; return how many rows went. Raises StoreUnavailable."""
+        before = self._clock.wall() - self._history_s
+        gone: list[int] = []
+
+        async def own(connection: AsyncConnection) -> None:
+            gone.append(await session_addresses.prune(connection, before))
+            gone.append(await audit_rows.prune(connection, before))
+            gone.append(await self._cgnat.prune(connection, before))
+
+        async def leases(connection: AsyncConnection) -> None:
+            gone.append(await store.prune(connection, self._node, before, _EVENTS))
+
+        await self._own.commit(own)
+        await self._leases.commit(leases)
+        return sum(gone)
