@@ -41,7 +41,7 @@ class LeaseKeeping:
     """The address book as accounting sees it."""
 
     def __init__(self, addresses: Addresses[Held], index: Index, on_session: OnSession) -> None:
-        """`on_session` is told of "address-conflict": the session has an address that is not its own."""
+        """`on_session` is told of "lease-adopted", and of "address-conflict": the address is not the session's own."""
         self._addresses = addresses
         self._index = index
         self._on_session = on_session
@@ -62,7 +62,7 @@ class LeaseKeeping:
         if shown == session.shown or session.closed_at is not None:
             return
         session.shown = shown
-        for unit in _units(shown):
+        for unit in reported_units(shown):
             self._look(session, unit)
 
     def ended(self, session: Session) -> None:
@@ -139,6 +139,7 @@ class LeaseKeeping:
                 self._bind(session, taken.id)
         elif seen.sighting is Sighting.ADOPTED:
             session.bundles = (*session.bundles, seen.bundle_id)
+            self._on_session("lease-adopted", session, f"the session reports {unit}, which nobody had")
         elif seen.sighting is Sighting.CONFLICT:
             self._on_session("address-conflict", session, _conflict_text(unit, seen))
 
@@ -186,7 +187,7 @@ def _party(session: Session) -> Party:
     )
 
 
-def _units(shown: tuple[bytes | None, ...]) -> Iterator[Unit]:
+def reported_units(shown: tuple[bytes | None, ...]) -> Iterator[Unit]:
     """Yield the addresses and prefixes in reported values; what is malformed names none."""
     for value, of_prefix in zip(shown, (False, False, True, True), strict=True):
         if value is None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, HTTPException
 from daemon.api.cgnat import add_cgnat
 from daemon.api.idempotency import Idempotency
 from daemon.api.ipam_definitions import definitions_router
+from daemon.api.ipam_forecast import add_forecasts
 from daemon.api.ipam_leases import add_leases
 from daemon.api.ipam_leases_actions import Desk
 from daemon.api.lookup import tenants
@@ -27,6 +28,7 @@ def add_addresses(router: APIRouter, services: Services) -> None:
             raise HTTPException(409, f"there are several tenants, say which: {', '.join(sorted(found))}")
         return found[0]
 
+    add_forecasts(router, services, work.addresses, work.outlooks)  # their paths lie below those of pools
     router.include_router(definitions_router(services, work.definitions, keys))
     add_leases(router, Desk(services, services.writer), keys, work.offers, work.watch)
     add_who_had(router, LookUps(work.who_had, work.exporter, services.engine, services.writer, clock))

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from daemon.aaa.assembly import RequestPath
 from daemon.aaa.leasing import Held
 from daemon.aaa.session import State
-from daemon.api import lease_gauges, live_gauges
+from daemon.api import ipam_forecast_gauges, lease_gauges, live_gauges
 from daemon.api.live_gauges import Families
 from daemon.clock import Clock
 from daemon.events import Events
@@ -30,6 +30,7 @@ def registry(
     """Return a registry that reads the daemon's numbers when it is scraped."""
     gauges = _gauges(index, aaa, clock) | live_gauges.gauges(index, aaa, clock)
     gauges |= lease_gauges.gauges(work.addresses, work.watch)
+    gauges |= ipam_forecast_gauges.gauges(work.outlooks, clock.wall)
     counters = _counters(aaa) | live_gauges.counters(index, aaa, events)
     counters |= lease_gauges.counters(work.addresses, requests, events)
     out = CollectorRegistry()

@@ -127,7 +127,7 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
 
 
 def _add_next_available(router: APIRouter, desk: Desk, keys: Idempotency, offers: NextAvailable) -> None:
-    @router.post("/ipam/pools/{pool}/next-available", response_model=NextAvailableView)
+    @router.post("/ipam/pools/{pool:path}/next-available", response_model=NextAvailableView)
     async def next_available(
         request: Request,
         pool: str,

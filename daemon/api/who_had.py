@@ -15,7 +15,7 @@ from daemon.clock import Clock
 from daemon.leases.export import Exporter, SigningKeyUnusable
 from daemon.leases.export_form import FORMAT
 from daemon.leases.who_had import WhoHad
-from daemon.leases.who_had_model import Answer, Question, read_target
+from daemon.leases.who_had_model import Answer, Question, read_target, utc
 from daemon.store import audit_rows
 from daemon.store.audit_rows import AuditSearch, Entry
 from daemon.store.writer import Writer
@@ -270,7 +270,7 @@ async def _audit(look_ups: LookUps, request: Request, asked: _Asked, answer: Ans
         actor=_actor(request),
         action=action,
         tenant=question.tenant or "",
-        subject=f"{asked.given} at {question.at!r} +-{question.skew_s!r} s{place}",
+        subject=f"{asked.given} at {utc(question.at)} +-{question.skew_s:g} s{place}",
         reason=asked.reason,
         result=f"{len(answer.holders)} of {answer.count} holders told",
     )

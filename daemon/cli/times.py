@@ -29,11 +29,13 @@ def size(octets: int) -> str:
 
 
 def moment(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
-    """Return epoch seconds for an option: ISO 8601 (local where it names no zone), or so long ago (15m, 2h, 7d)."""
+    """Return epoch seconds for an option: ISO 8601 (local without a zone), so long ago (15m, 2h, 7d), or `now`."""
     if value is None:
         return None
     span = _SPAN.fullmatch(value)
     try:
+        if value == "now":
+            return datetime.now(UTC).timestamp()
         if span is not None:
             ago = timedelta(**{_UNITS[span[2]]: int(span[1])})
             return (datetime.now(UTC) - ago).timestamp()

@@ -6,6 +6,7 @@ pools there are goes through `leases.definitions`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic
@@ -13,8 +14,8 @@ from typing import Generic
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.clock import Clock
-from daemon.leases import shared_book
-from daemon.leases.definitions_copy import DefinitionsCopy
+from daemon.leases import definitions_copy, shared_book
+from daemon.leases.definitions_copy import Definitions, DefinitionsCopy
 from daemon.leases.lessor import Context
 from daemon.leases.shared_store import SharedLessor, SharedWriter, reason_of
 from daemon.store.writer import Writer
@@ -131,8 +132,18 @@ class Addresses(Generic[Context]):
         self.choose_by(stored.definitions.by_tenant())
         self.problems = faults(self.register)
         self.away = None
+        await self._keep_copy(stored.definitions)
+
+    async def refresh_copy(self) -> None:
+        """Keep what the shared store says of pools and selectors now. Raises whatever that does."""
+        async with self.engine.connect() as connection:
+            wanted = await definitions_copy.read(connection)
+        await self._keep_copy(wanted)
+
+    async def _keep_copy(self, wanted: Definitions) -> None:
         if self.copy is not None:
-            await self.copy.save(stored.definitions)
+            with contextlib.suppress(Exception):  # a full disk of our own must not take the pools away
+                await self.copy.save(wanted)
 
     async def be_away(self, why: str) -> None:
         """Go on without the shared store: fixed addresses, and pools that have no slot here."""

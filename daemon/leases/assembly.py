@@ -28,6 +28,7 @@ from daemon.leases.prober import ProbeOptions, Prober
 from daemon.leases.probing import Found, Probing, Spawn
 from daemon.leases.retention import Retention
 from daemon.leases.samples import Samples
+from daemon.leases.samples_outlook import Outlooks
 from daemon.leases.shared_store import SharedWriter
 from daemon.leases.watch import Watch
 from daemon.leases.who_had import WhoHad
@@ -83,6 +84,7 @@ class AddressWork(Generic[Context]):
         self.who_had = WhoHad(engine, leases[0], self.coverage, node, self.cgnat)
         self.exporter = Exporter(leases[0], options.state_dir, options.name, options.version)
         self.samples = Samples(self.addresses)
+        self.outlooks = Outlooks(self.addresses)
         self.prober = Prober(options.probe, Helper(clock), clock)
         self.retention = Retention(writer, leases[1], self.cgnat, node, clock, options.history_s)
         self._spawn = spawn
@@ -123,6 +125,7 @@ class AddressWork(Generic[Context]):
             ("addresses", self._run),
             ("coverage", self._beat),
             ("pool-samples", self.samples.run),
+            ("pool-forecasts", self.outlooks.run),
             ("history", self.retention.run),
         ]
         if self.nodes is not None:

@@ -20,7 +20,7 @@ from ipam.model import Pool, Problem, Range, space_of, span_of
 from ipam.shelf import Shelf, Tenure, exact_key, plain_owner
 
 _SLICE = 100  # steps between two looks at what else is to be done
-_MOST_WAITING = 1_000  # changes that may wait to be stored: a batch of them holds up the loop
+_MOST_WAITING = 500  # changes that may wait to be stored: a batch of them holds up the loop
 _MOST_PROBLEMS = 100
 _LINGERING_MOST = 500
 _IP = (Space.IPV4, Space.IPV6)

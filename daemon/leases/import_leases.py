@@ -73,10 +73,9 @@ class Gathering:
     def _is_promised(self, item: Item, pool: PoolPlan, who: Who) -> bool:
         """Tell whether a unit is somebody's own, whoever that is, so that no lease is made of it."""
         unit, vrf = item.unit, pool.vrf
-        for value_first, value_last in pool.exclusions:
-            if value_first <= unit.last and unit.value <= value_last:
-                self._refuse(item, who, "excluded from the pool by another row")
-                return True
+        if pool.is_excluded(unit.value, unit.last):
+            self._refuse(item, who, "excluded from the pool")
+            return True
         mine = "" if who.subscriber is None else who.subscriber.id
         span = vrf, unit.space, unit.value, unit.last
         owners = [
@@ -183,7 +182,7 @@ class Placer:
         self.serial = live.serial
 
     def _keep(self, cell: int, owner: str, party: Party, now: float, at: float, until: float) -> None:
-        """It is over: kept for its owner, and from others for as long as after a lease of ours if that is not long ago."""
+        """It is over: kept for its owner, and from others as after a lease of ours, if that is not long ago."""
         shelf, register = self._shelf, self._addresses.register
         allocator = shelf.allocator
         tenure = Tenure(register.new_id(), shelf.unit(cell), owner, party, at)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from daemon.replica.pools import Span
 from daemon.replica.records import Plan as SoldPlan
@@ -23,7 +25,7 @@ MOST_TOLD = 1_000
 
 MOST_LEASES = 2_000_000
 MOST_RANGES = 4_096
-"""Of one pool; each address outside of pools or range would be looked through."""
+"""Of one pool: a login looks at them one after the other until it finds one with something free."""
 
 OwnerKey = Callable[[Subscriber, SoldPlan | None, bool, str], str]
 """(subscriber, plan, found by its user name, MAC or what calls) -> what the book knows the owner by at a login."""
@@ -86,6 +88,12 @@ class PoolPlan:
     shelf: Shelf | None = None
     leases: Leases = field(default_factory=Leases)
     declined: list[int] = field(default_factory=list)  # values
+
+    def is_excluded(self, first: int, last: int) -> bool:
+        """Tell whether some numbers are, or are to be, excluded; the pool is settled."""
+        spans = () if self.wanted is None else self.wanted.pool.exclusions  # merged: they do not touch
+        at = bisect_right(spans, last, key=itemgetter(0)) - 1
+        return at >= 0 and spans[at][1] >= first
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ from ipam.model import Pool, Problem
 
 _SLICE = 250  # leases between two looks at what else is to be done
 _BATCH = 1_000  # leases in one transaction
+_COUNTED = 5_000
 _AT_ONCE = 500  # definitions that are asked for before the first is there
 
 
@@ -217,8 +218,8 @@ def _text(pool: PoolPlan, span: Span) -> str:
     return span_text(range_space(pool.kind), *span)
 
 
-def foreseen(plan: Plan, at: float) -> Report:
-    """Return what an import would make."""
+async def foreseen(plan: Plan, at: float) -> Report:
+    """Return what an import would make; `at` is now, epoch s."""
     made: Counter[str] = Counter(prefixes=len(plan.prefixes), reservations=len(plan.reservations))
     replaced = 0
     for pool in plan.pools.values():
@@ -227,7 +228,9 @@ def foreseen(plan: Plan, at: float) -> Report:
         made["exclusions"] += len(pool.fresh_exclusions)
         made["declined"] += len(pool.declined)
         leases = pool.leases
-        for slot, until in zip(leases.slots, leases.untils, strict=True):
+        for number, (slot, until) in enumerate(zip(leases.slots, leases.untils, strict=True)):
+            if number % _COUNTED == 0:
+                await asyncio.sleep(0)
             if slot < 0:
                 replaced += 1
             else:

@@ -151,7 +151,7 @@ class NextAvailable:
             bodies = await idempotency_rows.answers(connection, WHAT, at - LONGEST_S)
         held = 0
         for body in bodies:
-            for item in json.loads(body)["items"]:
+            for item in json.loads(body).get("items", ()):
                 if item["expires_at"] is not None and item["expires_at"] > at:
                     self._hold(int(item["bundle_id"]), item["expires_at"] - at)
                     held += 1

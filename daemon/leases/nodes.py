@@ -28,6 +28,7 @@ _POLL_S = 0.05
 _TAKE_AT_ONCE = 64
 _CUT_OFF = 0.8  # of `takeover_after_s`: then this node stops, a good while before another begins
 _GONE_BEATS = 5
+_COPY_S = 60.0  # how often the definitions are copied, for a start without the store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ class Nodes:
         self._wake = False
         self._ousted = False
         self._compared_at = self._clock.monotonic()
+        self._copied_at = self._compared_at
         self._heard = self._clock.monotonic(), self._clock.wall()
         self._orphans: tuple[str, ...] = ()  # sessions of a time before this node was cut off
         self._orphans_until = 0.0
@@ -166,6 +168,9 @@ class Nodes:
         await self._keeper.supply()
         await self._keeper.give_back(self.options.give_after_s)
         await self._take_over_silent()
+        if now - self._copied_at >= _COPY_S:
+            self._copied_at = now
+            await self._addresses.refresh_copy()
 
     async def _rejoin(self) -> None:
         if self._ousted:

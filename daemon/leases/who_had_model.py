@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from ipam.address import Malformed, Unit, read_address, read_unit, text
@@ -207,3 +208,8 @@ def together(spans: Iterable[Mapping[str, Collection[int]]]) -> dict[str, set[in
 def prefix_text(space: Space, address: str, length: int) -> str:
     """Return an address, or a prefix with its length."""
     return address if length == BITS[space] else f"{address}/{length}"
+
+
+def utc(at: float) -> str:
+    """Return epoch seconds as ISO 8601 in UTC: `2026-07-01T20:00:00Z`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

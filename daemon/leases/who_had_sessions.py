@@ -22,6 +22,7 @@ from daemon.leases.who_had_model import (
     containing,
     prefix_text,
     together,
+    utc,
 )
 from daemon.store import session_addresses
 from daemon.store.session_addresses import AddressRow
@@ -132,7 +133,7 @@ def _holder(row: AddressRow, from_at: float, until_at: float | None, claim: Clai
         evidence=(
             Evidence(
                 source=Source.ACCOUNTING,
-                what=f"{row.kind}, first reported; last at {row.last_at:.3f}",
+                what=f"{row.kind}, first reported; last {utc(row.last_at)}",
                 at=row.first_at,
             ),
         ),

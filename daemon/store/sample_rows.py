@@ -28,7 +28,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.dialects.sqlite.aiosqlite import dialect as sqlite_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.store.schema import METADATA
+from ipam.schema import METADATA
 
 MINUTES_S: Final = 300
 HOUR_S: Final = 3_600

@@ -59,6 +59,7 @@ class Subscribers:
         self.reuse_s = reuse_s
         self.using: dict[str, tuple[str, str]] = {}  # address -> owner, node
         self.log: list[str] = []
+        self.migrating = asyncio.Lock()
 
     def told(self, node: str, owner: str, address: str) -> None:
         other = self.using.get(address)
@@ -69,7 +70,7 @@ class Subscribers:
         self.using[address] = owner, node
 
     def done(self, address: str, owner: str) -> None:
-        if self.using.get(address, ("",))[0] == owner:
+        if address in self.using and self.using[address][0] == owner:
             del self.using[address]
             self.log.append(f"{address} done by {owner}")
 
@@ -93,6 +94,7 @@ class Node:
         self.events: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.alive = False
+        self.faults: list[BaseException | None] = []
         self.waiting: set[asyncio.Future[bool]] = set()
         self.sessions: dict[str, tuple[int, str, str]] = {}  # name -> bundle, owner, address
         self._numbers = 0
@@ -100,7 +102,8 @@ class Node:
     async def start(self) -> None:
         """Start, as `daemon.app` does."""
         self.local = open_engine(self.directory / "edge.db", busy_timeout_s=5, wal_checkpoint_pages=1000)
-        await migrate(self.local)
+        async with self.subscribers.migrating:  # alembic does one at a time in a process
+            await migrate(self.local)
         self.local_writer = Writer(self.local, self.clock.monotonic, lambda *_: None)
         self.engine = open_shared_engine(
             self.url, name=self.name, connect_timeout_s=1.0, statement_timeout_s=1.0
@@ -115,11 +118,15 @@ class Node:
         )
         self.addresses.serve(lambda done: self._answer(done, True), lambda done: self._answer(done, False))
         self.tasks = [asyncio.create_task(each()) for each in (self.local_writer.run, self.writer.run)]
+        for task in self.tasks:
+            task.add_done_callback(self._ended)
         await self.addresses.restore()
         if self.addresses.away is None:
             self.settle()
         self.nodes = Nodes(self.addresses, self.options, self._on_restored, self._on_lost, None, self._note)
         self.tasks += [asyncio.create_task(each()) for each in (self.nodes.run, self._turns)]
+        for task in self.tasks[2:]:
+            task.add_done_callback(self._ended)
         self.alive = True
 
     async def kill(self) -> None:
@@ -133,6 +140,11 @@ class Node:
         for engine in (self.engine, self.local):
             with contextlib.suppress(Exception):
                 await engine.dispose()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that is there for ever has ended; by itself that is a fault."""
+        if not task.cancelled() and task.exception() is not None:
+            self.faults.append(task.exception())
 
     def _note(self, event: str, **fields: object) -> None:
         self.events.append(f"{event} {fields}")

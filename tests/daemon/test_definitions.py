@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -132,12 +133,13 @@ def test_while_the_store_refuses_nothing_changes_in_memory(store: Store) -> None
         before = pools_of(stage)
         pools = stage.definitions.pools
         async with stage.full_disk("ipam_range"):
-            for change in (
+            changes: tuple[Callable[[], Awaitable[object]], ...] = (
                 lambda: pools.add(pool("office"), ["198.51.100.0/24"]),
                 lambda: pools.resize(TENANT, "home", ["198.51.100.0/24"]),
                 lambda: pools.delete(TENANT, "home"),
                 lambda: pools.exclude(TENANT, "home", ["192.0.2.7"]),
-            ):
+            )
+            for change in changes:
                 with pytest.raises(StoreUnavailable):
                     await change()
                 assert {each: found.ranges for each, found in pools_of(stage).items()} == {
@@ -358,5 +360,10 @@ def test_a_reservation_stays_when_a_pool_comes_to_it_and_goes(store: Store) -> N
         assert await stage.definitions.pools.delete(TENANT, "home") == ()
         await stage.add("home", "192.0.2.0/30")
         assert stage.login("carol", "home") != "192.0.2.0"
+        await stage.definitions.reservations.unreserve(TENANT, "", read_unit("192.0.2.0"))
+        stage.expire(200.0)
+        await stage.definitions.turn()
+        stage.expire(200.0)
+        assert stage.state("192.0.2.0") is LeaseState.FREE
 
     play(store, scenario)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daemon.replica.pools import PoolSpec
 from daemon.replica.records import Subscriber
 from ipam.address import read_unit
-from ipam.kinds import Kind, LeaseState
+from ipam.kinds import Kind, LeaseState, PoolState
 from ipam.lease import Exhausted
 from ipam.model import Reservation
 from tests.daemon.conftest import Store
@@ -110,6 +110,18 @@ def test_a_pool_cannot_become_another_kind_under_its_name(store: Store) -> None:
 
 def _reservation(unit: str, owner: str, name: str = "") -> Reservation:
     return Reservation(tenant=TENANT, vrf="", unit=read_unit(unit), owner=owner, name=name)
+
+
+def test_a_pool_of_the_platform_that_could_not_be_read_goes_on_as_it_was(store: Store) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.load(spec("home", "192.0.2.0/24"))
+        stage.index.remove(PoolSpec, TENANT, "home")
+        stage.index.unreadable.add((TENANT, "pool", "home"))
+        await stage.restart()
+        assert stage.login("alice", "home") == "192.0.2.0"
+        assert pools_of(stage)["home"].state is PoolState.ACTIVE
+
+    play(store, scenario)
 
 
 # --- fixed addresses of subscribers ----------------------------------------------------------------

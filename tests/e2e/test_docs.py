@@ -144,7 +144,7 @@ def test_the_alert_rules_speak_of_metrics_that_there_are(daemon: Daemon) -> None
         assert set(rule["annotations"]) == {"summary", "description"}, rule["alert"]
         assert rule["expr"].count("(") == rule["expr"].count(")"), rule["alert"]
     daemon.run("radius", "auth", "alice", "wonderland")
-    scraped = set(re.findall(r"^(dotmac_edge_\w+)", daemon.metrics(), re.MULTILINE))
+    scraped = set(re.findall(r"^(?:# TYPE )?(dotmac_edge_\w+)", daemon.metrics(), re.MULTILINE))
     named = set(re.findall(r"dotmac_edge_\w+", " ".join(rule["expr"] for rule in rules)))
     assert named <= scraped
     page = (ROOT / "docs" / "operations.md").read_text()

@@ -33,7 +33,7 @@ DATA = """\
 - {kind: plan, id: home, body: {access: ppp, download: 100M, upload: 20M, interim_interval_s: 300}}
 - kind: pool
   id: home
-  body: {kind: v4, ranges: 10.0.0.0/25, sticky: false, hold: 0s, quarantine: 1s, min_reuse: 1s}
+  body: {kind: v4, ranges: 10.0.0.0/24, sticky: false, hold: 0s, quarantine: 1s, min_reuse: 1s}
 - {kind: selector, id: home, body: {pools: {v4: home}}}
 """
 LINE = "- {{kind: subscriber, id: {0}, body: {{username: {0}, password: secret, access_mode: active, plan: home}}}}\n"
@@ -83,6 +83,7 @@ class Lines(threading.Thread):
                     self._go(nas, line)
                 else:
                     self._come(nas, line)
+                self.ends.wait(0.005)
 
     def _come(self, nas: Nas, line: str) -> None:
         reply = nas.ask(self.daemon_at.auth, nas.login(line.encode(), b"secret"), 0.5)
@@ -112,8 +113,10 @@ class Lines(threading.Thread):
     def _record(self, nas: Nas, session: str, said: bytes, status: int) -> None:
         """Send a record until it is acknowledged, as a NAS does; the daemon may be dead for a while."""
         request = nas.record(session, said, status)
+        end = time.monotonic() + 40
         while nas.ask(self.daemon_at.acct, request, 0.5) is None:
-            if self.ends.is_set():
+            if time.monotonic() > end:
+                self.users.faults.append(f"a record of {session} is not acknowledged")
                 return
             time.sleep(0.05)
 
@@ -154,7 +157,7 @@ def test_daemons_killed_at_random_never_give_an_address_to_two(make_daemon: Any,
     chance = random.Random(SEED)
     end = time.monotonic() + LAST_S
     while time.monotonic() < end and not users.faults:
-        time.sleep(chance.uniform(0.3, 2.5))
+        time.sleep(chance.uniform(0.2, 1.5))
         killed = daemons[chance.choice(["north", "south"])]
         assert killed.process is not None
         assert killed.end(signal.SIGKILL) == -signal.SIGKILL
@@ -164,21 +167,19 @@ def test_daemons_killed_at_random_never_give_an_address_to_two(make_daemon: Any,
     for each_nas in nases.values():
         each_nas.ends.set()
     for each_nas in nases.values():
-        each_nas.join(10)
+        each_nas.join(45)
         assert not each_nas.is_alive()
     assert not users.faults, users.faults[0]
-    assert users.did["told"] > 200, users.did
-    assert users.did["killed"] >= 5, users.did
+    assert users.did["told"] > 100, users.did
+    assert users.did["killed"] > 1, users.did
     for name, daemon in daemons.items():
         _leases_are_those_of_the_lines(daemon, nases[name])
 
 
 def _leases_are_those_of_the_lines(daemon: Daemon, lines: Lines) -> None:
     """Every line that is online has its address in the book of its daemon."""
-    shown = {
-        session["username"]: session["framed_ip_address"]
-        for session in daemon.ask("session", "list", "--limit", "200")
-        if session["username"].startswith(lines.name)
-    }
+    listed = daemon.ask("session", "list", "--state", "active", "--limit", "500")
+    rows = listed["items"] if isinstance(listed, dict) else listed
+    shown = {row["username"]: row["framed_ip_address"] for row in rows}
     for line, (_, address, _) in lines.online.items():
         assert shown.get(line) == str(address), (line, address, shown)

@@ -204,12 +204,37 @@ def upgrade() -> None:
         sa.Column("distinguisher", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "name"),
     )
+    op.create_table(
+        "pool_sample",
+        sa.Column("width", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("pool", sa.Text(), nullable=False),
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("used_peak", sa.BigInteger(), nullable=False),
+        sa.Column("held", sa.BigInteger(), nullable=False),
+        sa.Column("bound_peak", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("width", "at", "tenant", "pool", "node"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "pool_sample_by_pool",
+        "pool_sample",
+        ["tenant", "pool", "width", "at"],
+        unique=False,
+        sqlite_where=sa.text("width >= 3600"),
+        postgresql_where=sa.text("width >= 3600"),
+    )
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     """Drop the tables."""
     for table in (
+        "pool_sample",
         "ipam_vrf",
         "ipam_selector",
         "ipam_reservation",

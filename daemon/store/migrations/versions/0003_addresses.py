@@ -101,30 +101,6 @@ def upgrade() -> None:
     )
     op.create_index("idempotency_by_begun_at", "idempotency", ["begun_at"], unique=False)
     op.create_table(
-        "pool_sample",
-        sa.Column("width", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column(
-            "at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("pool", sa.Text(), nullable=False),
-        sa.Column("node", sa.Text(), nullable=False),
-        sa.Column("used_peak", sa.BigInteger(), nullable=False),
-        sa.Column("held", sa.BigInteger(), nullable=False),
-        sa.Column("bound_peak", sa.BigInteger(), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("width", "at", "tenant", "pool", "node"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "pool_sample_by_pool",
-        "pool_sample",
-        ["tenant", "pool", "width", "at"],
-        unique=False,
-        sqlite_where=sa.text("width >= 3600"),
-        postgresql_where=sa.text("width >= 3600"),
-    )
-    op.create_table(
         "session_address",
         sa.Column(
             "uid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
@@ -158,7 +134,6 @@ def downgrade() -> None:
     """Drop the tables."""
     for table in (
         "session_address",
-        "pool_sample",
         "idempotency",
         "coverage",
         "cgnat_plan_end",
