@@ -221,6 +221,18 @@ class Allocator(Cells):
                 self._wait(cell, FREE, FREE_HEAD, 0.0)
         return cell
 
+    def carve_run(self, slots: list[int]) -> int:
+        """Make cells for consecutive slots, each to be put back; return the first, the others follow it.
+
+        NONE where they do not just continue what was used: then `carve` each.
+        """
+        index = bisect_right(self._lows, slots[0]) - 1
+        cell = len(self.slots)
+        if index < 0 or not self.segments[index].carve_run(slots[0], len(slots), cell):
+            return NONE
+        self._make_run(slots, index)
+        return cell
+
     # --- what becomes of a lease -----------------------------------------------------------------
 
     def bind(self, cell: int) -> None:

@@ -10,7 +10,7 @@ answer leaves is in `ipam.ledger`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ipam.address import Unit
 from ipam.choose import Pick, choose, foresee, ripen_one
@@ -33,6 +33,9 @@ from ipam.shelf import Shelf, Tenure
 from ipam.wheel import Wheel
 
 
+Member = tuple[Shelf, int, Tenure]  # an int for the cell
+
+
 class Live:
     """A bundle that has not ended. `due` is monotonic seconds; `session` is empty until the Start."""
 
@@ -41,7 +44,7 @@ class Live:
     def __init__(self, number: int, key: tuple[str, str], lease_s: float) -> None:
         self.id = number
         self.key = key  # tenant and owner
-        self.members: list[tuple[Shelf, int, Tenure]] = []
+        self.members: tuple[Member, ...] = ()
         self.lease_s = lease_s
         self.due = 0.0
         self.session = ""
@@ -127,7 +130,7 @@ class Book:
                 shelf.tenures[cell] = tenure
                 tenure.serial = register.record(shelf, cell, old, Cause.LOGIN, at, seen=pick.earlier)
             tenure.claims += 1
-            live.members.append((shelf, cell, tenure))
+            live.members += ((shelf, cell, tenure),)
             if tenure.serial > live.serial:
                 live.serial = tenure.serial
         self._enter(live)
@@ -330,21 +333,37 @@ class Book:
         self,
         number: int,
         key: tuple[str, str],
-        members: list[tuple[Shelf, int, Tenure]],
+        members: Iterable[Member],
         session: str,
         now: float,
     ) -> Live:
         """Take up a bundle that has its slots already; it has its whole time from now on."""
-        live = Live(number, key, _longest([shelf.pool.lease_s for shelf, _, _ in members]))
-        live.members = members
+        live = Live(number, key, 0.0)
         live.session = session
-        for _, _, tenure in members:
-            tenure.claims += 1
-        tentative = [shelf.pool.tentative_s for shelf, _, _ in members]
-        live.due = now + (live.lease_s if session else _longest(tentative))
+        live.due = now
+        for each in members:
+            self._add(live, each, now)
         self._enter(live)
         self._wheel.put(live, live.due)
         return live
+
+    def adopt_member(self, number: int, member: Member, now: float) -> None:
+        """Take up one slot of a bundle, of which others may have been taken up already."""
+        shelf, _, tenure = member
+        live = self._bundles.get(number)
+        if live is None:
+            self.adopt(number, (shelf.pool.tenant, tenure.owner), (member,), tenure.session, now)
+            return
+        live.session = live.session or tenure.session
+        self._add(live, member, now)
+
+    def _add(self, live: Live, member: Member, now: float) -> None:
+        shelf, _, tenure = member
+        tenure.claims += 1
+        live.members += (member,)
+        live.lease_s = max(live.lease_s, shelf.pool.lease_s)
+        wait = live.lease_s if live.session else shelf.pool.tentative_s
+        live.due = max(live.due, now + wait)  # the wheel finds out when it comes to it
 
     def end_all(
         self, shelf: Shelf, cell: int, tenure: Tenure, cause: Cause, now: float, at: float

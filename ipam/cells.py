@@ -91,6 +91,19 @@ class Cells:
         self.owners.append(None)
         return cell
 
+    def _make_run(self, slots: list[int], segment: int) -> None:
+        """Make cells for slots that have none, numbered from `len(self.slots)` on, as `_make` would."""
+        first, count = len(self.slots), len(slots)
+        numbers = array("i", range(first, first + count))
+        self.slots.extend(slots)
+        self._segment_of.extend(array("i", [segment]) * count)
+        self._next.extend(numbers)
+        self._previous.extend(numbers)
+        self.due.extend(array("d", [0.0]) * count)
+        self.states.extend(bytes([FREE]) * count)
+        self.marks.extend(bytes(count))
+        self.owners.extend([None] * count)
+
     def _drop(self, cell: int) -> None:
         """Let a cell stand for nothing any more."""
         self._unlink(cell)

@@ -47,6 +47,18 @@ class LeaseRow(NamedTuple):
 new_row: Final = cast("Callable[[type[LeaseRow], tuple[Any, ...]], LeaseRow]", tuple.__new__)
 
 
+BRIEF: Final = ("slot", *LeaseRow._fields[7:18])
+"""What of a row its pool and its slot do not say: the fields of `Brief`."""
+
+Brief = tuple[int, str | None, str, int, int, int, float, str, str, str, str, str]
+"""slot, owner, state, marks, lease_id, bundle_id, since_at, session; subscriber, nas, circuit, mac."""
+
+
+def brief_of(row: LeaseRow) -> Brief:
+    """Return the short form of a row."""
+    return (row[2], *row[7:18])
+
+
 class Fence(NamedTuple):
     """A block that this node must still own, in this generation, when a batch is stored."""
 

@@ -117,6 +117,22 @@ class Segment:
         else:
             self._carved[number] = cell
 
+    def carve_run(self, slot: int, count: int, cell: int) -> bool:
+        """Let slots that follow the high-water mark be consecutive cells; False where that is not so simple."""
+        if self._shuffle is not None or self._excluded or self._carved or self.barred:
+            return False
+        if slot != self.low + self.high or self.high + count > self.count:
+            return False
+        self._cells.extend(range(cell, cell + count))
+        self.high += count
+        return True
+
+    def settle(self) -> None:
+        """Keep what was carved out of turn, and is in turn now, where it takes the least memory."""
+        self._pass_carved()
+        if not self._carved:
+            self._carved = {}  # a dictionary that was large stays so
+
     def cells(self) -> list[int]:
         """Return every cell of the segment."""
         return [*(cell for cell in self._cells if cell >= 0), *self._carved.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import intern
 from typing import Final
 
 from ipam.address import Unit, text
@@ -22,7 +23,7 @@ from ipam.kinds import (
     PoolState,
 )
 from ipam.layout import Counted, Listed, PortBlocks, layout_of
-from ipam.ledger import LeaseRow, new_row
+from ipam.ledger import Brief, LeaseRow, new_row
 from ipam.model import Pool, Range, blocks_per_address
 from ipam.segment import Segment
 
@@ -36,34 +37,54 @@ _BETWEEN: Final = "\x1f"  # cannot be in an owner's key, which is clean
 
 
 class Tenure:
-    """Who has a slot, or had it until it is free again. `claims` counts the bundles that it is in."""
+    """Who has a slot, or had it until it is free again. `claims` counts the bundles that it is in.
+
+    There are as many as there are leases, so a party is kept as its fields, and what can be made anew is not kept.
+    """
 
     __slots__ = (
-        "address",
+        "_address",
         "bundle_id",
+        "circuit",
         "claims",
         "lease_id",
+        "mac",
+        "nas",
         "owner",
-        "party",
         "serial",
         "session",
         "since_at",
+        "subscriber",
         "unit",
     )
 
-    def __init__(
-        self, lease_id: int, unit: Unit, owner: str, party: Party, at: float, address: str | None = None
-    ) -> None:
+    def __init__(self, lease_id: int, unit: Unit, owner: str, party: Party, at: float) -> None:
         self.lease_id = lease_id
         self.unit = unit
-        self.address = text(unit.space, unit.value) if address is None else address
+        self._address = ""
         self.owner = owner
-        self.party = party
+        self.subscriber, self.nas, self.circuit, self.mac = party
         self.session = ""
         self.since_at = at
         self.claims = 0
         self.bundle_id = 0
         self.serial = 0  # of the change that made it its owner's
+
+    @property
+    def party(self) -> Party:
+        """Who and where."""
+        return new_party(Party, (self.subscriber, self.nas, self.circuit, self.mac))
+
+    @party.setter
+    def party(self, party: Party) -> None:
+        self.subscriber, self.nas, self.circuit, self.mac = party
+
+    @property
+    def address(self) -> str:
+        """The unit as text, without its length."""
+        if not self._address:
+            self._address = text(self.unit.space, self.unit.value)
+        return self._address
 
 
 class Shelf:
@@ -178,16 +199,6 @@ class Shelf:
         slot = self.layout.slot(unit.value)
         return slot if slot != NONE and self.layout.unit(slot) == unit else NONE
 
-    def in_turn(self, rows: list[LeaseRow]) -> list[LeaseRow]:
-        """Return rows of this pool in the order in which it gives their slots out."""
-        if self.pool.order is Order.SEQUENTIAL:
-            return sorted(rows)  # tenant and pool are the same, and each slot is there once
-        return sorted(rows, key=self._turn)
-
-    def _turn(self, row: LeaseRow) -> tuple[int, int]:
-        segment = self.allocator.segment_at(row.slot)
-        return (0, 0) if segment is None else (segment.low, segment.number(row.slot))
-
     def row(self, cell: int, last: Change) -> LeaseRow:
         """Return a slot as it is stored now; `last` is the last change of it."""
         tenure = self.tenures.get(cell)
@@ -222,12 +233,12 @@ class Shelf:
         key = key or allocator.reserved_for.get(cell)
         return marks | EXACT if key is not None and _BETWEEN in key else marks
 
-    def restore(self, cell: int, row: LeaseRow, kept: bool, now: float) -> Tenure | None:
+    def restore(self, cell: int, row: Brief, kept: bool, now: float) -> Tenure | None:
         """Put a cell into the stored state of its slot; return whose it is, None where it is nobody's.
 
-        `kept`: its owner can have it again.
+        `kept`: its owner can have it again. The tenure is for the caller to put into `tenures`.
         """
-        _, _, slot, _, _, address, _, owner, name, marks, lease_id, bundle_id, since_at, session, *_ = row
+        slot, owner, name, marks, lease_id, bundle_id, since_at, session, subscriber, nas, circuit, mac = row
         allocator = self.allocator
         state = STATE_NUMBERS[name]
         live = TENTATIVE <= state <= BOUND
@@ -240,11 +251,11 @@ class Shelf:
         allocator.put_back(cell, key, state, marks & ~(KEPT | EXACT), now)
         if owner is None or not lease_id or state == FREE:
             return None
-        party = new_party(Party, row[14:18])
-        tenure = Tenure(lease_id, self.layout.unit(slot), owner, party, since_at, address)
+        subscriber = owner if subscriber == owner else subscriber  # one text in memory, not two
+        party = new_party(Party, (subscriber, intern(nas), circuit, mac))
+        tenure = Tenure(lease_id, self.layout.unit(slot), owner, party, since_at)
         tenure.session = session
         tenure.bundle_id = bundle_id
-        self.tenures[cell] = tenure
         return tenure
 
     def _has_live(self, key: str) -> bool:

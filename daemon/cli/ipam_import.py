@@ -10,7 +10,6 @@ import gc
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,12 +117,15 @@ def _read(source: str, files: tuple[str, ...], names: Any, zone: str, table: str
     return mapping.applied(found, names)
 
 
-def _lines(stack: ExitStack, name: str) -> Iterator[str]:
-    file = sys.stdin if name == "-" else stack.enter_context(Path(name).open(encoding="utf-8", newline=""))
-    for number, line in enumerate(file):
-        if number % _STEP == 0:
-            _tell(f"reading {click.format_filename(name)}: {number:,} lines")
-        yield line
+def _lines(name: str) -> Iterator[str]:
+    if name == "-":
+        yield from sys.stdin
+        return
+    with Path(name).open(encoding="utf-8", newline="") as file:
+        for number, line in enumerate(file):
+            if number % _STEP == 0:
+                _tell(f"reading {click.format_filename(name)}: {number:,} lines")
+            yield line
 
 
 def _refused(problems: list[str], count: int) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def _send(context: click.Context, imported: Any, params: dict[str, str]) -> dict
         )
     except (ValueError, KeyError, TypeError):
         fail(f"the daemon on {where} answers with nothing that can be read; see its log")
-    _leave(message, code)
+    return _leave(message, code)
 
 
 def _leave(message: str, code: str) -> NoReturn:
@@ -200,7 +202,7 @@ def _follow(lines: Iterable[str]) -> dict[str, Any]:
                 result[name] = [_sentence(each) for each in result[name]]
             return result
     _tell("")
-    fail("the daemon has ended in the middle of the import; the same import again completes it")
+    return fail("the daemon has ended in the middle of the import; the same import again completes it")
 
 
 def _sentence(finding: dict[str, Any]) -> str:

@@ -135,7 +135,9 @@ class Ingest:
         if life is None or report.at < life.since:
             self._hold(report, said, block)
         elif not life.sure and report.at > self._lives.known_since:
-            self._end(life, report.at, Ending.SUPERSEDED, report.seq)  # a row from here on, whatever became of it
+            self._end(
+                life, report.at, Ending.SUPERSEDED, report.seq
+            )  # a row from here on, whatever became of it
             self._add(report, said, block)
 
     def _hold(self, report: PortReport, said: PortRange, block: Block) -> None:
@@ -196,7 +198,8 @@ class Ingest:
         self._alone[block] = report.at
         while len(self._alone) > self._most_ended:
             self._alone.popitem(last=False)
-        self._steps.append(self._row(report, said, block)._replace(until=report.at, ending=UNMATCHED))
+        row = self._row(report, said, block)
+        self._steps.append(row._replace(until=report.at, ending=UNMATCHED, ended_seq=report.seq))
 
     def _release_all(self, report: PortReport, said: PortRange) -> None:
         for block in sorted(self._lives.of_session(report.session) or ()):
@@ -285,7 +288,8 @@ class Ingest:
         async with engine.connect() as connection:
             ended = await cgnat_rows.read_ended(connection, since, self._most_ended)
             held = await cgnat_rows.read_open(connection)
-        self._lives.known_since = ended[0].until or since if len(ended) == self._most_ended else since
+        oldest = ended[0].until if len(ended) == self._most_ended else None
+        self._lives.known_since = since if oldest is None else oldest
         for row in held:
             self._lives.hold(_life(row))
         for row in ended:

@@ -163,7 +163,7 @@ class Lives:
         del self._ended[life.seq, life.ordinal]
         place = self._place(block)
         _take_out(place.ended, life)
-        if self._last[block] is life:
+        if self._last.get(block) is life:
             del self._last[block]
         if not place.held and not place.ended:
             del self._places[block.tenant, block.outside]

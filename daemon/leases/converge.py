@@ -44,6 +44,7 @@ class Convergence:
         self._whole = True
         self._definitions = True
         self._subscribers: set[Who] = set()
+        self._gained: set[tuple[str, str]] = set()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -64,6 +65,10 @@ class Convergence:
         if len(self._subscribers) > _MOST_SUBSCRIBERS:
             self._whole = True
 
+    def gained(self, tenant: str, pool: str) -> None:
+        """Note that this node has more of a pool than before."""
+        self._gained.add((tenant, pool))
+
     async def whole(self) -> None:
         """Compare everything. Raises StoreUnavailable; then the next turn tries again."""
         self._whole = self._definitions = True
@@ -72,6 +77,10 @@ class Convergence:
     async def turn(self) -> None:
         """Take over what has changed, and try again what could not be. Raises StoreUnavailable."""
         self._claims.turn()
+        while self._gained:
+            known = self._pools.known.get(self._gained.pop())
+            if known is not None:
+                await self._claims.moved(known.pool, known.pool.ranges)
         now = self._desk.addresses.clock.monotonic()
         again = bool(self.problems) and now - self._tried_at >= _AGAIN_S
         if not (self._whole or self._definitions or self._subscribers or again):

@@ -88,7 +88,7 @@ class ClaimKeeper:
         tenant = self._desk.index.tenants.get(pool.tenant)
         for part in parts if space_of(pool) in _IP else ():
             for unit, owner in fixed_inside(self._desk.addresses.register, pool, part):
-                if self._keep(pool.tenant, pool.vrf, unit, owner) is None:
+                if owner and self._keep(pool.tenant, pool.vrf, unit, owner) is None:
                     self._lingering[pool.tenant, pool.vrf, unit] = owner
             if tenant is None:
                 continue

@@ -57,20 +57,31 @@ class Definitions:
 
     async def start(self) -> None:
         """Read what is stored, then converge with the platform's data. Raises StoreUnavailable."""
-        async with self._desk.addresses.engine.connect() as connection:
+        await self._desk.alone(self._take_stored)
+        self._refreshed_at = self._desk.addresses.clock.monotonic()
+        await self._convergence.whole()
+
+    async def _take_stored(self) -> None:
+        async with self._desk.reading() as connection:
             self.pools.take_stored(await definition_rows.load_definitions(connection))
             self.reservations.take_stored(await definition_rows.load_reservations(connection))
             self.selectors.take_stored(await definition_rows.load_selectors(connection))
             await self.prefixes.load(connection)
-        self._refreshed_at = self._desk.addresses.clock.monotonic()
-        await self._convergence.whole()
+        self._desk.doubtful = False
 
     def changed(self, keys: Sequence[Key]) -> None:
         """The data have changed; `turn` converges once the load is there as a whole."""
         self._convergence.changed(keys)
 
+    def gained(self, tenant: str, pool: str) -> None:
+        """This node has got a block of a pool: `turn` sets aside what is a subscriber's own there."""
+        self._convergence.gained(tenant, pool)
+
     async def turn(self) -> None:
         """Converge with the data, take away what was to go and is empty now. Raises StoreUnavailable."""
+        if self._desk.addresses.away is not None:  # `start` is called again when the shared store is back
+            self.selectors.converge()
+            return
         now = self._desk.addresses.clock.monotonic()
         if self._desk.doubtful or (self._desk.shared and now - self._refreshed_at >= _REFRESH_S):
             await self._desk.alone(self._refresh)
@@ -81,7 +92,7 @@ class Definitions:
 
     async def _refresh(self) -> None:
         """Follow the store: another node may have changed it, or a commit that failed took place after all."""
-        async with self._desk.addresses.engine.connect() as connection:
+        async with self._desk.reading() as connection:
             pools = await definition_rows.load_definitions(connection)
             reservations = await definition_rows.load_reservations(connection)
             selectors = await definition_rows.load_selectors(connection)

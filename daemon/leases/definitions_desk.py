@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.errors import StoreUnavailable
@@ -69,6 +71,15 @@ class Desk:
         except StoreUnavailable:
             self.doubtful = True
             raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Read the store. Raises StoreUnavailable, whatever the database or its driver raises."""
+        try:
+            async with self.addresses.engine.connect() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreUnavailable(str(error).partition("\n")[0]) from error
 
     async def stored(self, serial: int | None) -> None:
         """Return once a change of leases is on disk, too. Raises StoreUnavailable."""

@@ -291,6 +291,7 @@ class Pools:
 
     def take_stored(self, definitions: Sequence[Definition]) -> None:
         """Begin with what the store has and the register was opened with."""
+        self._unsettled.clear()
         self.known = {(each.pool.tenant, each.pool.name): each for each in definitions}
 
     async def refresh(self, definitions: Sequence[Definition]) -> None:

@@ -41,6 +41,8 @@ class Reservations:
 
     def take_stored(self, reservations: list[Reservation]) -> None:
         """Begin with what the store has and the book was opened with."""
+        self.rows.clear()
+        self._claims.clear()
         for each in reservations:
             self._enter(each)
 

@@ -29,7 +29,7 @@ from ipam.kinds import FREE, SPACE_OF, PoolState
 from ipam.model import Pool, Problem
 
 _SLICE = 250  # leases between two looks at what else is to be done
-_BATCH = 1_000  # leases in one transaction
+_BATCH = 400  # leases in one transaction
 _COUNTED = 5_000
 _AT_ONCE = 500  # definitions that are asked for before the first is there
 

@@ -21,7 +21,10 @@ from ipam.node_rows import has_name
 
 _NOT_JOINED = "this node has not joined the shared store yet"
 _FRESH_S = 1.0  # a connection that was used this lately is not tried out first
-_STUCK_S = 12.0  # for a whole transaction: longer than connect and statement timeouts
+_STUCK_S = (
+    90.0  # for a whole transaction of the writer, which may have all that waited for a store that was away
+)
+_SHORT_S = 8.0  # for one of a few rows
 
 
 class NameTaken(StoreUnavailable):
@@ -74,7 +77,7 @@ class SharedWriter(Writer):
         Raises NameTaken, StoreUnavailable; then it is unknown whether the commit took place.
         """
         try:
-            async with asyncio.timeout(_STUCK_S), self._engine.begin() as connection:
+            async with asyncio.timeout(_SHORT_S), self._engine.begin() as connection:
                 await self._guard(connection)
                 yield connection
         except StoreUnavailable:

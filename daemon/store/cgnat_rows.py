@@ -107,7 +107,8 @@ class PlanRow(NamedTuple):
 class BlockRow(NamedTuple):
     """One row of the table of blocks: a block was given out.
 
-    `late` is not stored: another session may have begun to have these ports after it, by earlier records.
+    `late` is not stored: its report is so old that only the rows can tell whether another session began to have
+    these ports after it, by an earlier record.
     """
 
     seq: int
@@ -125,7 +126,7 @@ class BlockRow(NamedTuple):
     until: float | None = None
     ending: str = Ending.OPEN
     ended_seq: int | None = None
-    late: bool = True
+    late: bool = False
 
 
 class BlockEnd(NamedTuple):
@@ -277,26 +278,15 @@ async def find_inside_leases(
     return [_lease(BlockRow(*row)) for row in await connection.execute(query.order_by(BLOCK.c.since))]
 
 
-async def read_open(connection: AsyncConnection, through_seq: int, ended_after: float) -> list[BlockRow]:
-    """Return the blocks that were held after the record `through_seq`: what later ones have done is undone.
-
-    Only ends after `ended_after`, epoch seconds, can be undone.
-    """
-    undone = and_(
-        BLOCK.c.until > ended_after, BLOCK.c.ended_seq > through_seq, BLOCK.c.ended_seq > BLOCK.c.seq
-    )
-    rows: list[BlockRow] = []
-    for held in (BLOCK.c.until.is_(None), undone):  # each by the index of `until`; not so the two in one
-        found = await connection.execute(select(BLOCK).where(held, BLOCK.c.seq <= through_seq))
-        rows += [BlockRow(*row) for row in found]
-    return [row._replace(until=None, ending=Ending.OPEN, ended_seq=None) for row in rows]
+async def read_open(connection: AsyncConnection) -> list[BlockRow]:
+    """Return the blocks that are held, in the order of their records."""
+    query = select(BLOCK).where(BLOCK.c.until.is_(None)).order_by(BLOCK.c.seq, BLOCK.c.ordinal)
+    return [BlockRow(*row) for row in await connection.execute(query)]
 
 
-async def read_ended(
-    connection: AsyncConnection, through_seq: int, ended_after: float, most: int
-) -> list[BlockRow]:
-    """Return the `most` latest blocks that were over after the record `through_seq`, the latest last."""
-    query = select(BLOCK).where(BLOCK.c.until > ended_after, BLOCK.c.ended_seq <= through_seq)
+async def read_ended(connection: AsyncConnection, ended_after: float, most: int) -> list[BlockRow]:
+    """Return the `most` latest blocks that were over after that epoch second, the latest last."""
+    query = select(BLOCK).where(BLOCK.c.until > ended_after)
     found = await connection.execute(query.order_by(BLOCK.c.until.desc()).limit(most))
     return [BlockRow(*row) for row in found][::-1]
 

@@ -18,6 +18,7 @@ from daemon.errors import DaemonError
 
 _BACKSTOP = 8
 _DRIVER = "asyncpg"
+_IDLE_MS = 10_000
 _CONNECTIONS = 4  # the writer, the loop of the nodes, the definitions, a lookup
 
 
@@ -65,12 +66,18 @@ class StoreUnusable(DaemonError):
 
 
 def open_shared_engine(
-    url: str, *, name: str, connect_timeout_s: float = 3.0, statement_timeout_s: float = 5.0
+    url: str,
+    *,
+    name: str,
+    connect_timeout_s: float = 3.0,
+    statement_timeout_s: float = 5.0,
+    answer_timeout_s: float = 30.0,
 ) -> AsyncEngine:
     """Return an engine on the PostgreSQL database at `postgresql://USER:PASSWORD@HOST/NAME`; nothing is connected.
 
     `name` is what the database shows of its connections. Whatever hangs is given up: a connect, a statement, a
-    lock, on our side also where the network swallows everything. Raises StoreUnusable.
+    lock; and on our side, where the network swallows everything, the wait for an answer, which may be that to a
+    hundred thousand rows. Raises StoreUnusable.
     """
     try:
         parsed = make_url(url)
@@ -98,12 +105,13 @@ def open_shared_engine(
         pool_timeout=connect_timeout_s,
         connect_args={
             "timeout": connect_timeout_s,
-            "command_timeout": statement_timeout_s,
+            "command_timeout": answer_timeout_s,
             "server_settings": {
                 "application_name": name,
                 "statement_timeout": limit_ms,
                 "lock_timeout": limit_ms,
-                "idle_in_transaction_session_timeout": limit_ms,
+                # A node that dies in a transaction keeps its locks so long; one whose loop is busy must not lose them.
+                "idle_in_transaction_session_timeout": str(_IDLE_MS),
             },
         },
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from itertools import pairwise
 
 from ipam.imports.records import (
     Address,
@@ -32,6 +32,7 @@ class _Run:
     file: str
     line: int
     pool: str
+    whole: bool = False  # written as a range, so that single units of it may be named as well
 
 
 class Collector:
@@ -76,7 +77,7 @@ class Collector:
         """Take one unit of a pool; units in order cost no memory."""
         number = int(block.network_address) >> (block.max_prefixlen - block.prefixlen)
         runs = self._runs.setdefault((vrf, block.version, block.prefixlen), [])
-        if runs and runs[-1].pool == pool and runs[-1].last + 1 == number:
+        if runs and runs[-1].pool == pool and runs[-1].last + 1 == number and not runs[-1].whole:
             runs[-1].last = number
         else:
             runs.append(_Run(number, number, file, line, pool))
@@ -84,7 +85,9 @@ class Collector:
     def range(self, pool: str, vrf: str, first: Block, last: Block, file: str, line: int) -> None:
         """Take the units of a pool from a first to a last one of the same length."""
         shift = first.max_prefixlen - first.prefixlen
-        run = _Run(int(first.network_address) >> shift, int(last.network_address) >> shift, file, line, pool)
+        run = _Run(
+            int(first.network_address) >> shift, int(last.network_address) >> shift, file, line, pool, True
+        )
         self._runs.setdefault((vrf, first.version, first.prefixlen), []).append(run)
 
     def finish(self) -> Imported | Refused:
@@ -116,9 +119,8 @@ class Collector:
         found: list[RangeRecord] = []
         for (vrf, version, length), runs in sorted(self._runs.items()):
             runs.sort(key=lambda run: (run.first, run.last))
-            for lower, upper in pairwise(runs):
-                if upper.first <= lower.last:
-                    self._overlap(lower, upper, version, length)
+            for lower, upper in _overlapping(runs):
+                self._overlap(lower, upper, version, length)
             shift = (32 if version == 4 else 128) - length
             found += [
                 RangeRecord(
@@ -148,6 +150,19 @@ class Collector:
                 remedy="remove one of the two, or name a VRF for one of the pools",
             )
         )
+
+
+def _overlapping(runs: list[_Run]) -> Iterator[tuple[_Run, _Run]]:
+    """Yield each run with the one before it that it must not overlap; `runs` are sorted."""
+    furthest: dict[bool, _Run] = {}  # of runs written as ranges, and of units
+    for run in runs:
+        for whole, lower in furthest.items():
+            both = lower.pool == run.pool and whole is not run.whole
+            if run.first <= lower.last and not both:
+                yield lower, run
+        known = furthest.get(run.whole)
+        if known is None or known.last < run.last:
+            furthest[run.whole] = run
 
 
 def _joined(runs: list[_Run]) -> list[_Run]:

@@ -106,7 +106,7 @@ class Node:
             await migrate(self.local)
         self.local_writer = Writer(self.local, self.clock.monotonic, lambda *_: None)
         self.engine = open_shared_engine(
-            self.url, name=self.name, connect_timeout_s=1.0, statement_timeout_s=1.0
+            self.url, name=self.name, connect_timeout_s=1.0, statement_timeout_s=1.0, answer_timeout_s=1.0
         )
         self.writer = SharedWriter(self.engine, self.name, self.clock.monotonic, lambda *_: None)
         self.addresses: Addresses[tuple[Bundle, asyncio.Future[bool]]] = Addresses(

@@ -16,7 +16,12 @@ from daemon.api.services import Services
 
 
 class Broken:
-    """Stands where the owners of the facts should be: nothing can be asked of it."""
+    """Stands where the owners of the facts should be: it can be handed on, but nothing can be asked of it."""
+
+    def __getattr__(self, name: str) -> Broken:
+        if name == "status":
+            raise AttributeError(name)
+        return Broken()
 
 
 def ask(app: FastAPI, path: str) -> httpx.Response:

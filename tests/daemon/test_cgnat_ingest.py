@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.errors import StoreUnavailable
 from daemon.leases.cgnat_ingest import Ingest, PortReport
 from daemon.store import cgnat_rows
-from daemon.store.cgnat_rows import BlockRow, Step
+from daemon.store.cgnat_rows import BlockRow
+from daemon.store.writer import Writer
 from ipam.cgnat_blocks import BlockLease, Ending
 from radius.port_ranges import PortRange, Reading, Told
 from tests.daemon.cgnat_stage import HELD, OUTSIDE, RELEASED, Feed, Said, cgnat_store, held, report, rows
@@ -86,12 +91,84 @@ def test_a_late_report_is_bounded_by_what_is_only_in_the_store(store: Store) -> 
             feed.say(Said(1, 8, HELD, 30.0), Said(2, 8, RELEASED, 40.0))
             await feed.ingest.flush(store.writer)
             anew = Feed()
-            anew.say(Said(3, 7, HELD, 10.0))  # nothing is remembered: this start is much later
+            await anew.ingest.restore(store.engine, 2, 100_000.0)  # that late nothing of it is remembered
+            anew.say(Said(3, 7, HELD, 10.0), Said(4, 7, HELD, 12.0), Said(5, 7, HELD, 99_000.0))
+            anew.say(Said(6, 7, HELD, 99_500.0), Said(7, 7, None, 99_900.0))
             await anew.ingest.flush(store.writer)
             assert lives(await rows(store.engine)) == [
                 (8, 30.0, 40.0, "released"),
                 (7, 10.0, 30.0, "superseded"),
+                (7, 99_000.0, 99_900.0, "session-ended"),
             ]
+
+    asyncio.run(go())
+
+
+def test_a_holder_bounded_by_one_that_is_over_holds_again_with_the_next_report(store: Store) -> None:
+    found = stored(
+        store,
+        *(Said(1, 8, HELD, 100.0), Said(2, 8, RELEASED, 102.0)),
+        *(Said(3, 7, HELD, 97.0), Said(4, 7, HELD, 102.0), Said(5, 7, HELD, 110.0)),
+    )
+    assert lives(found) == [
+        (8, 100.0, 102.0, "released"),
+        (7, 97.0, 100.0, "superseded"),
+        (7, 102.0, None, "open"),
+    ]
+
+
+def test_a_late_repeat_from_before_another_holder_is_a_row_of_its_own(store: Store) -> None:
+    found = stored(
+        store,
+        *(Said(1, 8, HELD, 100.0), Said(2, 8, RELEASED, 102.0)),
+        *(Said(3, 7, HELD, 110.0), Said(4, 7, HELD, 97.0), Said(5, 7, HELD, 104.0)),
+    )
+    assert lives(found) == [
+        (8, 100.0, 102.0, "released"),
+        (7, 104.0, None, "open"),
+        (7, 97.0, 100.0, "superseded"),
+    ]
+
+
+def test_a_late_start_of_a_block_that_is_over_does_not_open_it(store: Store) -> None:
+    found = stored(store, Said(1, 7, HELD, 10.0), Said(2, 7, RELEASED, 20.0), Said(3, 7, HELD, 5.0))
+    assert lives(found) == [(7, 5.0, 20.0, "released")]
+
+
+def test_it_does_not_go_on_where_somebody_else_had_it_meanwhile(store: Store) -> None:
+    async def go() -> None:
+        async with cgnat_store(store):
+            feed = Feed()
+            feed.say(Said(1, 7, HELD, 10.0), Said(2, 7, None, 30.0))
+            feed.say(Said(3, 8, HELD, 40.0), Said(4, 8, RELEASED, 50.0))
+            del feed.over[7]
+            feed.say(Said(5, 7, HELD, 60.0))
+            await feed.ingest.flush(store.writer)
+            assert lives(await rows(store.engine)) == [
+                (7, 10.0, 30.0, "session-ended"),
+                (8, 40.0, 50.0, "released"),
+                (7, 60.0, None, "open"),
+            ]
+
+    asyncio.run(go())
+
+
+def test_what_waits_for_an_earlier_record_is_not_stored_before_it(store: Store) -> None:
+    """A record whose session must be looked up is taken after later ones: a crash must not lose it."""
+
+    async def go() -> None:
+        async with cgnat_store(store):
+            feed = Feed(Ingest(slice_steps=1))
+            feed.say(Said(1, 7, HELD, 10.0), Said(3, 8, HELD, 30.0, 1))
+            await feed.ingest.flush(store.writer, through=1)
+            assert [each.seq for each in await rows(store.engine)] == [1]
+            again = Feed()
+            await again.ingest.restore(store.engine, 0, 100.0)
+            before = len(store.commits)
+            again.say(Said(1, 7, HELD, 10.0), Said(3, 8, HELD, 30.0, 1), Said(2, 9, HELD, 20.0, 2))
+            await again.ingest.flush(store.writer)
+            assert [each.seq for each in await rows(store.engine)] == [1, 2, 3]
+            assert len(store.commits) == before + 1  # together: a mark between them would be wrong for one
 
     asyncio.run(go())
 
@@ -226,78 +303,128 @@ def test_pruning_takes_what_is_over_and_leaves_what_is_held(store: Store) -> Non
     asyncio.run(go())
 
 
-def _run(scene: Callable[[Store], Awaitable[None]]) -> None:
+class Dying(Writer):
+    """A writer whose disk is gone after some transactions."""
+
+    left = 1_000_000
+
+    async def commit(self, execute: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        if not self.left:
+            raise StoreUnavailable("the disk is gone")
+        self.left -= 1
+        await super().commit(execute)
+
+
+def _run(scene: Callable[[Store, Dying], Awaitable[None]]) -> None:
     async def go(path: Path) -> None:
-        async with cgnat_store(Store(path)) as store:
-            await scene(store)
+        store = Store(path)
+        store.writer = writer = Dying(store.engine, time.monotonic, lambda _seconds, _durable: None)
+        async with cgnat_store(store):
+            await scene(store, writer)
 
     with TemporaryDirectory() as folder:
         asyncio.run(go(Path(folder) / "edge.db"))
 
 
+class Record(NamedTuple):
+    """What was said; `lives` where it shows that the session is not over, as was concluded."""
+
+    said: Said
+    lives: bool = False
+
+
+def tell(feed: Feed, records: list[Record]) -> None:
+    for said, lives_on in records:
+        if lives_on:
+            feed.over.pop(said.session, None)
+        feed.say(said)
+
+
+def over_after(records: list[Record]) -> dict[int, float]:
+    """Return the sessions that are over after these records, and since when."""
+    over: dict[int, float] = {}
+    for said, lives_on in records:
+        if lives_on:
+            over.pop(said.session, None)
+        if said.told is None:
+            over[said.session] = said.at
+    return over
+
+
 @st.composite
-def histories(draw: st.DrawFn) -> list[Said]:
-    """Records of a few sessions about a few blocks; times mostly rise, sessions end for good."""
-    out: list[Said] = []
+def histories(draw: st.DrawFn, transports: tuple[int, ...] = (0,)) -> list[Record]:
+    """Records of a few sessions about a few blocks; times mostly rise, and sessions end, mostly for good."""
+    out: list[Record] = []
     over: set[int] = set()
     now = 100.0
     for seq in range(1, draw(st.integers(2, 25))):
         now += draw(st.integers(0, 3))
         session = draw(st.integers(1, 3))
-        if session in over:
-            continue
         told = draw(st.sampled_from([HELD, HELD, HELD, RELEASED, RELEASED, None]))
+        lives_on = session in over and told is HELD and draw(st.booleans())
+        if session in over and not lives_on:
+            continue
+        over.discard(session)
         if told is None:
             over.add(session)
-        late = draw(st.sampled_from([0, 0, 0, 2, 5]))
-        out.append(Said(seq, session, told, now - late, draw(st.integers(0, 1))))
+        at = now - draw(st.sampled_from([0, 0, 0, 2, 5]))
+        said = Said(seq, session, told, at, draw(st.integers(0, 1)), draw(st.sampled_from(transports)))
+        out.append(Record(said, lives_on))
     return out
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(histories(), st.data())
-def test_a_restart_anywhere_makes_the_same_rows(records: list[Said], data: st.DataObject) -> None:
-    """Steps are stored in order, then the crash: all after the mark is folded in again."""
-    feed = Feed()
-    upto: list[int] = []  # steps after each record
-    for said in records:
-        feed.say(said)
-        upto.append(feed.ingest.waiting)
-    steps: list[Step] = list(feed.ingest._steps)
-    crash = data.draw(st.integers(0, len(steps)), label="steps stored")
-    marks = [0] + [spot + 1 for spot, count in enumerate(upto) if count <= crash]
-    marked = data.draw(st.sampled_from(marks), label="records before the mark")
+async def _run_until_crash(feed: Feed, writer: Dying, records: list[Record], data: st.DataObject) -> int:
+    """Tell records and flush now and then, until the store dies; return how far the keeper's mark may be."""
+    writer.left = data.draw(st.integers(0, 12), label="transactions")
+    flushed = 0
+    for record in records:
+        tell(feed, [record])
+        if data.draw(st.booleans(), label="flush"):
+            try:
+                await feed.ingest.flush(writer)
+            except StoreUnavailable:
+                break
+            flushed = record.said.seq
+    writer.left = 1_000_000
+    return flushed
 
-    async def scene(store: Store) -> None:
-        async def save(wanted: list[Step]) -> None:
-            await store.writer.commit(lambda connection: cgnat_rows.save_blocks(connection, wanted))
 
-        await save(steps[:crash])
-        again = Feed()
-        mark = records[marked - 1].seq if marked else 0
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(histories(transports=(0, 0, 3)), st.data())
+def test_a_restart_anywhere_makes_the_same_rows(records: list[Record], data: st.DataObject) -> None:
+    """Steps are stored in slices, then the crash: all after the mark is folded in again."""
+    last_seq = records[-1].said.seq if records else 0
+    whole: list[BlockRow] = []
+
+    async def without(store: Store, writer: Dying) -> None:
+        feed = Feed()
+        tell(feed, records)
+        await feed.ingest.flush(writer)
+        whole.extend(await rows(store.engine))
+
+    async def crashing(store: Store, writer: Dying) -> None:
+        feed = Feed(Ingest(slice_steps=data.draw(st.integers(1, 4), label="steps in a slice")))
+        flushed = await _run_until_crash(feed, writer, records, data)
+        marks = [0] + [each.said.seq for each in records if each.said.seq <= flushed]
+        mark = data.draw(st.sampled_from(marks), label="the keeper's mark")
+        again = Feed(over=over_after([each for each in records if each.said.seq <= mark]))
         await again.ingest.restore(store.engine, mark, 200.0)
-        again.over = {said.session: said.at for said in records[:marked] if said.told is None}
-        again.say(*records[marked:])
-        again.ingest.settle(again.over.get, records[-1].seq if records else 0)
-        await again.ingest.flush(store.writer)
-        after = await rows(store.engine)
-        await save(steps)  # what the run without a crash has stored, on top of it
-        # Where a block is given back and taken in the same second, either may be named as the reason of the end.
-        assert [row[:13] for row in await rows(store.engine)] == [row[:13] for row in after]
-        assert {(row.seq, row.ordinal) for row in after} == {
-            (step.seq, step.ordinal) for step in steps if isinstance(step, BlockRow)
-        }
+        tell(again, [each for each in records if each.said.seq > mark])
+        again.ingest.settle(again.over.get, last_seq)
+        await again.ingest.flush(writer)
+        assert await rows(store.engine) == whole
 
-    _run(scene)
+    _run(without)
+    _run(crashing)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories())
-def test_no_two_sessions_hold_a_block_at_once_but_by_reports_that_contradict(records: list[Said]) -> None:
-    async def scene(store: Store) -> None:
+def test_no_two_sessions_hold_a_block_at_once_but_by_reports_that_contradict(records: list[Record]) -> None:
+    async def scene(store: Store, writer: Dying) -> None:
         feed = Feed()
-        feed.say(*records)
-        await feed.ingest.flush(store.writer)
+        tell(feed, records)
+        await feed.ingest.flush(writer)
         found = [row for row in await rows(store.engine) if row.ending != cgnat_rows.UNMATCHED]
         for row in found:
             assert row.until is None or row.until >= row.since
@@ -305,6 +432,31 @@ def test_no_two_sessions_hold_a_block_at_once_but_by_reports_that_contradict(rec
         assert len({port for port, _ in running}) == len(running)
 
     _run(scene)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(histories(transports=(0, 0, 3)), st.integers(1, 30))
+def test_what_is_held_is_open_in_the_store_however_little_is_remembered(
+    records: list[Record], remembered: int
+) -> None:
+    async def scene(store: Store, writer: Dying) -> None:
+        feed = Feed(Ingest(most_ended=remembered))
+        for record in records:
+            tell(feed, [record])
+            await feed.ingest.flush(writer)
+        held = list(feed.ingest._lives.held)
+        for seq, block in enumerate(held, 1_000):  # the next interim
+            number = (block.first_port - 1_024) // 512
+            feed.say(Said(seq, block.session, HELD, 300.0, number, block.transport))
+        await feed.ingest.flush(writer)
+        running = [_named(row) for row in await rows(store.engine) if row.until is None]
+        assert sorted(running) == sorted(feed.ingest._lives.held)
+
+    _run(scene)
+
+
+def _named(row: BlockRow) -> tuple[str, str, int, int, int, int]:
+    return row.tenant, row.outside, row.first_port, row.last_port, row.transport, row.session
 
 
 @pytest.mark.parametrize("session", [7, 8])

@@ -358,12 +358,16 @@ def test_a_reservation_stays_when_a_pool_comes_to_it_and_goes(store: Store) -> N
         stage.expire(200.0)
         await stage.settle()
         assert await stage.definitions.pools.delete(TENANT, "home") == ()
+        stage.expire(4000.0)
+        assert stage.state("192.0.2.0") is LeaseState.RESERVED
         await stage.add("home", "192.0.2.0/30")
         assert stage.login("carol", "home") != "192.0.2.0"
         await stage.definitions.reservations.unreserve(TENANT, "", read_unit("192.0.2.0"))
         stage.expire(200.0)
         await stage.definitions.turn()
         stage.expire(200.0)
+        await stage.settle()
+        await stage.restart()
         assert stage.state("192.0.2.0") is LeaseState.FREE
 
     play(store, scenario)

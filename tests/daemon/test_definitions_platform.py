@@ -17,6 +17,7 @@ from tests.daemon.definitions_stage import (
     pool,
     pools_of,
     said,
+    selector,
     slugs,
     spec,
 )
@@ -120,6 +121,20 @@ def test_a_pool_of_the_platform_that_could_not_be_read_goes_on_as_it_was(store: 
         await stage.restart()
         assert stage.login("alice", "home") == "192.0.2.0"
         assert pools_of(stage)["home"].state is PoolState.ACTIVE
+
+    play(store, scenario)
+
+
+def test_while_a_shared_store_is_away_only_selectors_follow_the_data(store: Store) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.addresses.away = "connection refused"
+        stage.index.tenants[TENANT].selectors["all"] = selector("all", "home")
+        await stage.load(spec("home", "192.0.2.0/24"))
+        assert stage.addresses.selectors(TENANT) is not None
+        assert pools_of(stage) == {}
+        stage.addresses.away = None
+        await stage.definitions.start()
+        assert stage.login("alice", "home") == "192.0.2.0"
 
     play(store, scenario)
 
