@@ -23,7 +23,6 @@ from config.reload import diff
 from config.settings import Settings
 from daemon import logs, options
 from daemon.aaa.assembly import RequestPath
-from daemon.aaa.endpoint import Port
 from daemon.aaa.leasing import Held, text_reader
 from daemon.aaa.reconcile import Unchangeable
 from daemon.api import glance
@@ -110,6 +109,8 @@ class Edge:
             self._on_stranger,
             self._on_fault,
         )
+        self._work.definitions.renumbering.end = self._aaa.end_session
+        self._work.on_lost = self._aaa.end_fenced
         self._build_data(settings)
         self._servers: list[ApiServer] = []
         self._lock: BinaryIO | None = None
@@ -142,7 +143,8 @@ class Edge:
         for each in await restore(self._engine, self._index, self._seal):
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
         await self._load_files(self._loaded.data_files)
-        self._listen(self._loaded.settings)
+        for port, places in options.ports(self._loaded.settings):
+            self._aaa.listen(port, places)
         await self._work.restore()
         folded = await self._aaa.restore()
         await self._work.start()
@@ -173,14 +175,6 @@ class Edge:
             records_folded=folded,
             **self._index.count(),
         )
-
-    def _listen(self, settings: Settings) -> None:
-        listen = self._aaa.listen
-        listen(Port.AUTH, settings.radius.auth_addresses)
-        listen(Port.ACCT, settings.radius.acct_addresses)
-        listen(Port.STAFF_AUTH, settings.staff.auth_addresses)
-        listen(Port.STAFF_ACCT, settings.staff.acct_addresses)
-        listen(Port.RELAY, settings.coa.relay_addresses)
 
     def _serve_api(self) -> None:
         settings = self._loaded.settings

@@ -44,7 +44,7 @@ KINDS = (
     ("pool-low", "a pool has few free addresses"),
     ("pool-critical", "a pool is about to run out of free addresses"),
     ("pool-recovered", "a pool that was low has enough free addresses again"),
-    ("definition-refused", "the platform wants a pool or selector that cannot be as it is"),
+    ("definition-refused", "the platform wants a pool or selector that cannot be as it wants it"),
     ("address-conflict", "an address is in use by somebody whose it is not"),
     ("staff-login", "somebody of the staff logged in to a device, or was refused"),
     ("relay-request", "a client of the CoA relay has asked for a Disconnect or a change, and was answered"),

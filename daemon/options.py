@@ -15,6 +15,7 @@ from daemon.aaa.assembly import Options
 from daemon.aaa.authorize import Defaults
 from daemon.aaa.coa.hooks import CoaOptions
 from daemon.aaa.coa.pace import PaceOptions
+from daemon.aaa.endpoint import Port
 from daemon.aaa.enforcement import EnforcementOptions
 from daemon.aaa.keeper import Retention
 from daemon.aaa.loops import LoopLimits
@@ -60,6 +61,17 @@ def request_path(settings: Settings) -> Options:
         session_flush_s=accounting.session_flush_s,
         reservation_s=policy.reservation_s,
         staff_keep_s=settings.staff.keep_days * _DAY_S,
+    )
+
+
+def ports(settings: Settings) -> tuple[tuple[Port, tuple[tuple[str, int], ...]], ...]:
+    """Return where each kind of port listens: addresses and numbers."""
+    return (
+        (Port.AUTH, settings.radius.auth_addresses),
+        (Port.ACCT, settings.radius.acct_addresses),
+        (Port.STAFF_AUTH, settings.staff.auth_addresses),
+        (Port.STAFF_ACCT, settings.staff.acct_addresses),
+        (Port.RELAY, settings.coa.relay_addresses),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Select, bindparam, select, tuple_
+from sqlalchemy.dialects.sqlite.aiosqlite import dialect as sqlite_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ipam.book import Book
@@ -21,6 +22,9 @@ _BRIEF_PAGE: Select[Any] = (
     .where(*_OF_POOL, LEASE.c.slot > bindparam("after"))
     .order_by(LEASE.c.slot)
     .limit(_PAGE)
+)
+_SQLITE_PAGE = str(
+    _BRIEF_PAGE.compile(dialect=sqlite_dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True})
 )
 
 
@@ -68,5 +72,9 @@ async def _pages(connection: AsyncConnection, tenant: str, pool: str) -> AsyncIt
 
 
 async def _page(connection: AsyncConnection, values: dict[str, Any]) -> Sequence[Brief]:
+    if connection.dialect.name == "sqlite":  # its driver's own tuples, which takes a third less time
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None, "the connection is open"
+        return cast("Sequence[Brief]", await driver.execute_fetchall(_SQLITE_PAGE, values))
     found = await connection.execute(_BRIEF_PAGE, values)
     return cast("Sequence[Brief]", [tuple(row) for row in found])

@@ -299,6 +299,19 @@ class RequestPath:
         if session.closed_at is not None:
             self.port_blocks.ended(session.uid, session.closed_at, self.sessions.folded_seq)
 
+    def end_session(self, name: str, why: str) -> bool:
+        """End the session that the address book calls `name`, since its address is to go; False where it is over."""
+        session = self.sessions.find_uid(int(name)) if name.isdigit() else None
+        if session is None or session.closed_at is not None:
+            return False
+        self.enforcement.kick(session, "renumbered", why)
+        return True
+
+    def end_fenced(self, names: tuple[str, ...]) -> None:
+        """End sessions whose addresses another node owns now."""
+        for name in names:
+            self.end_session(name, "its address is of a block that another node has taken over")
+
     def _session_lives(self, name: str) -> bool:
         return self.lease_keeping.lives(self.sessions.find_uid, name)
 

@@ -262,7 +262,7 @@ def test_a_node_that_was_taken_over_ends_its_sessions_and_tells_nobody_of_the_ad
         assert await _next(south, "bob") != address
         await until(lambda: bool(north.kicked))
         assert not north.sessions
-        assert not blocks(north) & blocks(south)
+        await until(lambda: not blocks(north) & blocks(south))
         assert await _next(north, "ann") != address  # of another block: sticky only where she was
 
     play(server, tmp_path, acts)
