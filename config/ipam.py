@@ -40,6 +40,15 @@ class Ipam(Section):
         description="Name of this edge in the shared store and in the history of leases; each has its own, for ever.",
         json_schema_extra=restart("1 to 64 letters, digits, dots, dashes or underscores"),
     )
+    takeover_after_s: float | None = Field(
+        default=None,
+        ge=60,
+        le=86_400,
+        allow_inf_nan=False,
+        description="A node of the shared store that is silent for so long is taken over by the others. Without it only "
+        "`dotmac-edge ipam takeover NODE` does that: an outage of the store itself looks the same to every node.",
+        json_schema_extra=restart(),
+    )
     block_slots: int = Field(
         default=256,
         ge=1,

@@ -92,7 +92,7 @@ class Edge:
             self._events,
             self._supervisor.spawn,
             self._note,
-            options.address_work(settings),
+            options.address_work(settings, environ, clock.monotonic, self._store_counts.observe),
         )
         self._aaa = RequestPath(
             self._index,
@@ -110,7 +110,7 @@ class Edge:
             self._on_fault,
         )
         self._work.definitions.renumbering.end = self._aaa.end_session
-        self._work.on_lost = self._aaa.end_fenced
+        self._work.on_lost, self._work.on_restored = self._aaa.end_fenced, self._aaa.settle_leases
         self._build_data(settings)
         self._servers: list[ApiServer] = []
         self._lock: BinaryIO | None = None
@@ -145,6 +145,8 @@ class Edge:
         await self._load_files(self._loaded.data_files)
         for port, places in options.ports(self._loaded.settings):
             self._aaa.listen(port, places)
+        if self._work.shared is not None:
+            self._supervisor.start("shared-writer", self._work.shared[1].run, critical=True)
         await self._work.restore()
         folded = await self._aaa.restore()
         await self._work.start()
@@ -341,6 +343,7 @@ class Edge:
         await self._supervisor.stop(5.0)
         self._aaa.close()
         await self._engine.dispose()
+        await self._work.close()
         if self._servers:
             with contextlib.suppress(OSError):
                 self.admin_socket.unlink()

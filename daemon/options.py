@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -29,6 +29,7 @@ from daemon.leases.assembly import WorkOptions
 from daemon.leases.nodes import NodeOptions
 from daemon.leases.probe import Method
 from daemon.leases.prober import ProbeOptions, Reach
+from daemon.leases.shared_store import open_shared
 from daemon.store.seal import load_or_create_key, parse_key
 from radius.authenticator import Key
 
@@ -122,14 +123,27 @@ def sealing_key(settings: Settings, environ: Mapping[str, str]) -> bytes:
     return parse_key(resolve(reference, environ, Path(directory) if directory else None), reference)
 
 
-def address_work(settings: Settings) -> WorkOptions:
-    """Return the options of everything about addresses."""
+def address_work(
+    settings: Settings,
+    environ: Mapping[str, str],
+    monotonic: Callable[[], float],
+    observe: Callable[[float, bool], None],
+) -> WorkOptions:
+    """Return the options of everything about addresses; nothing is connected yet.
+
+    Raises SecretUnavailable or StoreUnusable where there is no shared store as the settings name it.
+    """
     ipam = settings.ipam
+    shared = None
+    if ipam.shared_store is not None:
+        directory = environ.get("CREDENTIALS_DIRECTORY")
+        url = resolve(ipam.shared_store, environ, Path(directory) if directory else None)
+        shared = open_shared(url.decode().strip(), ipam.node, monotonic, observe)
     return WorkOptions(
-        addresses=AddressOptions(node=ipam.node, shared=ipam.shared_store is not None),
-        nodes=NodeOptions(block_slots=ipam.block_slots),
+        addresses=AddressOptions(node=ipam.node, shared=shared is not None, hint=settings.edge.name),
+        nodes=NodeOptions(block_slots=ipam.block_slots, takeover_after_s=ipam.takeover_after_s),
         probe=_probe(settings),
-        shared=None,
+        shared=shared,
         name=settings.edge.name,
         version=version("dotmac-edge"),
         state_dir=Path(settings.edge.state_dir),

@@ -32,8 +32,9 @@ from ipam.register import Register
 from ipam.shelf import Shelf, Tenure
 from ipam.wheel import Wheel
 
-
 Member = tuple[Shelf, int, Tenure]  # an int for the cell
+_Owner = tuple[str, str]  # with the tenant before it
+_Ask = Callable[[], Party]
 
 
 class Live:
@@ -67,11 +68,14 @@ class Book:
 
     # --- login -----------------------------------------------------------------------------------
 
-    def take(self, owner: str, request: Request, now: float, at: float) -> Bundle | Exhausted | Conflict:
+    def take(
+        self, owner: str, request: Request, now: float, at: float, party: _Ask | None = None
+    ) -> Bundle | Exhausted | Conflict:
         """Return a bundle with everything that is wanted, tentatively, or why there is none; then nothing is taken.
 
         The same owner asking again gets the same: live leases first, then what it had last. Do not answer the
-        subscriber before `durable(bundle)`.
+        subscriber before `durable(bundle)`. `party` says who and where instead of the request, and is asked only
+        when a lease begins.
         """
         owner = clean(owner)
         picks: list[Pick] = []
@@ -89,7 +93,7 @@ class Book:
         live = self._same(key, picks)
         due = now + _longest([pick.shelf.pool.tentative_s for pick in picks])
         if live is None:
-            live = self._begin(key, request, picks, at)
+            live = self._begin(key, request, picks, at, party)
             self._wheel.put(live, due)
         live.due = due
         leases = [_lease(pick, live.members[number]) for number, pick in enumerate(picks)]
@@ -107,17 +111,21 @@ class Book:
         owned = self._by_owner.get(key)
         if owned is None:
             return None
-        wanted = [(pick.shelf, pick.cell) for pick in picks]
         for live in owned:
-            if not live.session and [(shelf, cell) for shelf, cell, _ in live.members] == wanted:
-                return live
+            if not live.session and len(live.members) == len(picks):
+                for number, pick in enumerate(picks):
+                    shelf, cell, _ = live.members[number]
+                    if cell != pick.cell or shelf is not pick.shelf:
+                        break
+                else:
+                    return live
         return None
 
-    def _begin(self, key: tuple[str, str], request: Request, picks: list[Pick], at: float) -> Live:
+    def _begin(self, key: _Owner, request: Request, picks: list[Pick], at: float, ask: _Ask | None) -> Live:
         register = self.register
         lease_s = request.lease_s or _longest([pick.shelf.pool.lease_s for pick in picks])
         live = Live(register.new_id(), key, lease_s)
-        party = clean_party(request.party)
+        party: Party | None = None
         for pick in picks:
             shelf = pick.shelf
             allocator = shelf.allocator
@@ -125,6 +133,8 @@ class Book:
             cell = allocator.claim(pick.cell, pick.key)
             tenure = shelf.tenures.get(cell)
             if not TENTATIVE <= old <= BOUND or tenure is None:
+                if party is None:
+                    party = clean_party(request.party if ask is None else ask())
                 tenure = Tenure(register.new_id(), shelf.unit(cell), key[1], party, at)
                 tenure.bundle_id = live.id
                 shelf.tenures[cell] = tenure

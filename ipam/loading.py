@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import gc
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from sqlalchemy import Select, bindparam, select, tuple_
@@ -21,26 +23,39 @@ _BRIEF_PAGE: Select[Any] = (
     select(*(LEASE.c[name] for name in BRIEF))
     .where(*_OF_POOL, LEASE.c.slot > bindparam("after"))
     .order_by(LEASE.c.slot)
-    .limit(_PAGE)
+    .limit(bindparam("most"))
 )
-_SQLITE_PAGE = str(
-    _BRIEF_PAGE.compile(dialect=sqlite_dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True})
-)
+_SQLITE_PAGE = _BRIEF_PAGE.compile(dialect=sqlite_dialect(paramstyle="named"))
 
 
-async def load(connection: AsyncConnection, register: Register, book: Book, now: float) -> int:
+async def load(
+    connection: AsyncConnection, register: Register, book: Book, now: float, page_rows: int = _PAGE
+) -> int:
     """Take up every slot that is stored; return how many are of no pool of this node.
 
     Pools must be there already. Blocks the event loop for a page at a time.
     """
     restoring = Restoring(register, book, now)
-    async for tenant, pool in _pools(connection):
-        shelf = register.find(tenant, pool)
-        if shelf is None:  # of fixed units, which must be known first, or of a pool that is gone
-            know_fixed(register, await _rows_of(connection, tenant, pool))
-        async for page in _pages(connection, tenant, pool):
-            restoring.take(tenant, pool, page)
-    return restoring.finish()
+    with _uncollected():
+        async for tenant, pool in _pools(connection):
+            shelf = register.find(tenant, pool)
+            if shelf is None:  # of fixed units, which must be known first, or of a pool that is gone
+                know_fixed(register, await _rows_of(connection, tenant, pool))
+            async for page in _pages(connection, tenant, pool, page_rows):
+                restoring.take(tenant, pool, page)
+        return restoring.finish()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector away, which would walk all of it again and again, for longer than it takes."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 async def _pools(connection: AsyncConnection) -> AsyncIterator[tuple[str, str]]:
@@ -59,14 +74,16 @@ async def _rows_of(connection: AsyncConnection, tenant: str, pool: str) -> list[
     return [new_row(LeaseRow, tuple(row)) for row in found]
 
 
-async def _pages(connection: AsyncConnection, tenant: str, pool: str) -> AsyncIterator[Sequence[Brief]]:
+async def _pages(
+    connection: AsyncConnection, tenant: str, pool: str, most: int
+) -> AsyncIterator[Sequence[Brief]]:
     """Yield the slots of a pool in their order."""
     after = -1
     while True:
-        page = await _page(connection, {"tenant": tenant, "pool": pool, "after": after})
+        page = await _page(connection, {"tenant": tenant, "pool": pool, "after": after, "most": most})
         if page:
             yield page
-        if len(page) < _PAGE:
+        if len(page) < most:
             return
         after = page[-1][0]
 
@@ -75,6 +92,7 @@ async def _page(connection: AsyncConnection, values: dict[str, Any]) -> Sequence
     if connection.dialect.name == "sqlite":  # its driver's own tuples, which takes a third less time
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None, "the connection is open"
-        return cast("Sequence[Brief]", await driver.execute_fetchall(_SQLITE_PAGE, values))
+        values = {**_SQLITE_PAGE.params, **values}
+        return cast("Sequence[Brief]", await driver.execute_fetchall(str(_SQLITE_PAGE), values))
     found = await connection.execute(_BRIEF_PAGE, values)
     return cast("Sequence[Brief]", [tuple(row) for row in found])

@@ -5,19 +5,18 @@ A connection of SQLite or PostgreSQL is passed in; whoever opened the transactio
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from itertools import chain
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.dialects.sqlite.aiosqlite import dialect as sqlite_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ipam.history import GENESIS, Chain, Change, HistoryEvent
 from ipam.ledger import Batch, Fence, LeaseRow, new_row
 from ipam.schema import ANCHOR, BLOCK, BOOT, EVENT, LEASE
+from ipam.wide import WideInsert
 
 _LEASE_KEY = ("tenant", "pool", "slot")
 _LEASE_COLUMNS = tuple(LEASE.c.keys())
@@ -41,34 +40,8 @@ def _upsert(of: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=list(_LEASE_KEY), set_=changes)
 
 
-# For SQLite the statements are text, made once, each for many rows: a batch then costs the rows and nothing else, and
-# the driver leaves the interpreter to the event loop, and must get it back, a few times for each batch and not for
-# each row. The widest has 6,400 values; SQLite takes 32,766.
-_WIDTHS = (256, 64, 16, 4, 1)
-
-
-def _wide(statement: Any, columns: int) -> dict[int, str]:
-    """Return the text of an INSERT for each width."""
-    text = str(statement.compile(dialect=sqlite_dialect()))
-    one = f"({', '.join('?' * columns)})"
-    before, values, after = text.partition(one)
-    assert values, "one row of values is repeated"
-    return {width: before + ", ".join([one] * width) + after for width in _WIDTHS}
-
-
-_SQLITE_UPSERT = _wide(_upsert(sqlite_insert), len(_LEASE_COLUMNS))
-_SQLITE_EVENT = _wide(insert(EVENT), len(_EVENT_COLUMNS))
-
-
-async def _write_wide(
-    connection: AsyncConnection, statements: dict[int, str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    done = 0
-    for width in _WIDTHS:
-        while len(rows) - done >= width:
-            values = tuple(chain.from_iterable(rows[done : done + width]))
-            await connection.exec_driver_sql(statements[width], values)
-            done += width
+_SQLITE_UPSERT = WideInsert(_upsert(sqlite_insert))
+_SQLITE_EVENT = WideInsert(insert(EVENT))
 
 
 async def next_boot(connection: AsyncConnection, node: str, at: float) -> int:
@@ -85,8 +58,8 @@ async def save_batch(connection: AsyncConnection, batch: Batch) -> None:
         await _check_fences(connection, batch)
     rows = sorted(batch.rows)  # by their key, for two nodes must not lock rows crosswise
     if connection.dialect.name == "sqlite":
-        await _write_wide(connection, _SQLITE_EVENT, [_event_values(each) for each in batch.events])
-        await _write_wide(connection, _SQLITE_UPSERT, rows)
+        await _SQLITE_EVENT.write(connection, [_event_values(each) for each in batch.events])
+        await _SQLITE_UPSERT.write(connection, rows)
         return
     events = [dict(zip(_EVENT_COLUMNS, _event_values(each), strict=True)) for each in batch.events]
     await connection.execute(insert(EVENT), events)

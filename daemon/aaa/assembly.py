@@ -254,8 +254,7 @@ class RequestPath:
         self.journal.last_seq = max(await read_last_seq(self._engine), int(mark or 0))
         self.clients.turn()
         folded = await self.keeper.restore(self.clients, self._remember)
-        live = (each for each in self.sessions if each.closed_at is None)
-        self.lease_keeping.settle(self.sessions.find_uid, live)
+        self.settle_leases()
         await self.enforcement.restore(self._engine)
         await self.staff_accounting.restore(self._engine, self._clock.wall())
         return folded
@@ -306,6 +305,11 @@ class RequestPath:
             return False
         self.enforcement.kick(session, "renumbered", why)
         return True
+
+    def settle_leases(self) -> None:
+        """Make leases and sessions agree, after either has been read back."""
+        live = (each for each in self.sessions if each.closed_at is None)
+        self.lease_keeping.settle(self.sessions.find_uid, live)
 
     def end_fenced(self, names: tuple[str, ...]) -> None:
         """End sessions whose addresses another node owns now."""

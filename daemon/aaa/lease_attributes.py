@@ -38,14 +38,14 @@ _HOLD_V4 = IPv4Address("203.0.113.77").packed
 _HOLD_V6 = IPv6Address("2001:db8:5ad:f00d::").packed
 _PAIRED = frozenset({Kind.SVLAN, Kind.CVLAN})  # said together, in texts of varying length
 
-_Template = tuple[bytes, bytes]
+_Template = tuple[bytes, int, bytes]  # what stands before the value, its octets, what stands behind
 
 
 class LeaseAttributes:
     """Renders leases, with what has been learned of each vendor."""
 
     def __init__(self) -> None:
-        self._templates: dict[tuple[str, bool, Kind, int], _Template | None] = {}
+        self._templates: dict[tuple[str, bool], dict[tuple[Kind, int], _Template | None]] = {}
         self._said: dict[tuple[str, bool, Kind], bool] = {}
 
     def says(self, profile: VendorProfile, access: Access, kind: Kind) -> bool:
@@ -59,24 +59,22 @@ class LeaseAttributes:
 
     def octets(self, profile: VendorProfile, access: Access, leases: Sequence[Lease]) -> bytes:
         """Return the attributes of leases. Raises Unencodable for an address that no subscriber may have."""
-        parts: list[bytes] = []
-        ppp = access is Access.PPP
+        octets = b""
+        way = (profile.name, access is Access.PPP)
+        templates = self._templates.get(way)
+        if templates is None:
+            templates = self._templates[way] = {}
         for lease in leases:
-            kind = lease.kind
-            width = _WIDTH.get(kind)
-            if width is None:
-                return b"".join(each.octets for each in self.rendered(profile, access, leases))
-            key = (profile.name, ppp, kind, lease.unit.length)
-            try:
-                template = self._templates[key]
-            except KeyError:
-                template = self._templates[key] = _template(profile, access, kind, lease.unit.length)
+            unit = lease.unit
+            key = (lease.kind, unit.length)
+            if key not in templates:
+                templates[key] = _template(profile, access, *key)
+            template = templates[key]
             if template is None:
-                return b"".join(each.octets for each in self.rendered(profile, access, leases))
-            parts.append(template[0])
-            parts.append(lease.unit.value.to_bytes(width, "big"))
-            parts.append(template[1])
-        return b"".join(parts)
+                return b"".join([each.octets for each in self.rendered(profile, access, leases)])
+            before, width, after = template
+            octets += before + unit.value.to_bytes(width, "big") + after
+        return octets
 
     def rendered(
         self, profile: VendorProfile, access: Access, leases: Sequence[Lease]
@@ -120,7 +118,10 @@ def _placeholder(kind: Kind, length: int) -> bytes:
 
 
 def _template(profile: VendorProfile, access: Access, kind: Kind, length: int) -> _Template | None:
-    """Return what stands before and behind the value; None where that cannot be told."""
+    """Return what is around the value; None where that cannot be told."""
+    width = _WIDTH.get(kind)
+    if width is None:
+        return None
     held = _placeholder(kind, length)
     values: dict[str, Any] = {_FIELD[kind]: _value(kind, int.from_bytes(held, "big"), length)}
     sample = replace(Grant(access=access), **values)
@@ -131,7 +132,7 @@ def _template(profile: VendorProfile, access: Access, kind: Kind, length: int) -
     if octets.count(held) != 1:
         return None
     before, _, after = octets.partition(held)
-    return before, after
+    return before, width, after
 
 
 def _addresses(profile: VendorProfile, grant: Grant) -> tuple[Rendered, ...]:

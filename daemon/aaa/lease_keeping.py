@@ -92,17 +92,20 @@ class LeaseKeeping:
         book, clock = self._addresses.book, self._addresses.clock
         now, at = clock.monotonic(), clock.wall()
         released = 0
+        online = list(live)
+        for session in online:
+            session.bundles = ()  # of an earlier reading of the book
         for bundle in book.bundles():
-            if not bundle.session:
+            if not bundle.session.isdigit():  # none, or that of a node whose block was taken over
                 continue
-            session = sessions(int(bundle.session)) if bundle.session.isdigit() else None
-            if session is not None and session.closed_at is None:
-                session.bundles = (*session.bundles, bundle.id)
+            owner = sessions(int(bundle.session))
+            if owner is not None and owner.closed_at is None:
+                owner.bundles = (*owner.bundles, bundle.id)
                 continue
-            closed_by = Closed.NOT if session is None else session.closed_by
+            closed_by = Closed.NOT if owner is None else owner.closed_by
             book.release(bundle.id, _CAUSES.get(closed_by, Cause.REAPER), now, at)
             released += 1
-        for session in live:
+        for session in online:
             session.shown = ()
             self.heard(session)
         return released

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Network
-from typing import NamedTuple
 
 from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint, Waiting
@@ -23,7 +22,7 @@ from ipam.history import Party
 from ipam.kinds import BITS, Cause, Kind, Shortage, Space
 from ipam.lease import Bundle, Conflict, Exhausted, Request, Wanted
 from ipam.model import lease_time
-from ipam.selection import Facts
+from ipam.selection import Facts, Selectors
 from radius import line, values
 from radius.codes import Attr, Code
 from radius.definitions import Dictionary
@@ -35,7 +34,7 @@ from radius.udp import Datagram
 _ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
 _CALLING_STATION = int(Attr.CALLING_STATION_ID)
 _CHOICES_MOST = 50_000
-_NO_KINDS: frozenset[Kind] = frozenset()
+_REQUESTS_MOST = 1_000
 # RFC 2865 section 5.8: the user, or the NAS, shall choose the address. It is nobody's then.
 _CHOSEN_ELSEWHERE = (IPv4Address("255.255.255.255"), IPv4Address("255.255.255.254"))
 
@@ -43,24 +42,54 @@ ReadText = Callable[[Packet, str], str | None]
 """(packet, attribute name) -> its value as text, None where the packet has none."""
 
 
-class Wants(NamedTuple):
+class Choices:
+    """What logins of one sort are leased from pools: the same for all of a tenant and plan at a NAS."""
+
+    __slots__ = ("pooled", "requests", "units")
+
+    def __init__(self, units: tuple[Wanted, ...], pooled: frozenset[Kind]) -> None:
+        self.units = units
+        self.pooled = pooled
+        self.requests: dict[float | None, Request] = {}  # by interim interval
+
+    def request(self, tenant: str, interim_s: float | None) -> Request:
+        """Return what the book is asked."""
+        found = self.requests.get(interim_s)
+        if found is None:
+            if len(self.requests) >= _REQUESTS_MOST:
+                self.requests.clear()
+            lease_s = None if interim_s is None else lease_time(interim_s)
+            found = Request(tenant=tenant, wanted=self.units, lease_s=lease_s)
+            self.requests[interim_s] = found
+        return found
+
+
+_NOTHING = Choices((), frozenset())
+
+
+class Wants:
     """What a login is to be leased. `pooled` are the kinds that come from pools; the others are the platform's."""
 
-    owner: str
-    units: tuple[Wanted, ...]
-    pooled: frozenset[Kind]
+    __slots__ = ("choices", "owner", "pooled")
+
+    def __init__(self, owner: str, choices: Choices) -> None:
+        self.owner = owner
+        self.choices = choices
+        self.pooled = choices.pooled
 
 
-class Held(NamedTuple):
+class Held:
     """An Access-Accept that waits for its leases to be on disk."""
 
-    waiting: Waiting
-    reply: bytes
-    decision: Decision
+    __slots__ = ("decision", "reply", "waiting")
+
+    def __init__(self, waiting: Waiting, reply: bytes, decision: Decision) -> None:
+        self.waiting = waiting
+        self.reply = reply
+        self.decision = decision
 
 
 _Key = tuple[str, str, str, str]
-_Choices = tuple[tuple[Wanted, ...], frozenset[Kind]]
 
 
 class Leasing:
@@ -71,7 +100,7 @@ class Leasing:
         self._counts = counts
         self._read_text = read_text
         self.attributes = LeaseAttributes()
-        self._choices: dict[_Key, _Choices] = {}
+        self._choices: dict[_Key, Choices] = {}
         self._generation = -1
         addresses.serve(self._stored, self._refused)
 
@@ -80,49 +109,55 @@ class Leasing:
     def wants(self, decision: Decision, subscriber: Subscriber, access: Access) -> Wants | None:
         """Return what this login is to be leased; None: nothing."""
         plan = decision.plan
-        chosen, pooled = self._chosen(decision, subscriber, plan, access)
-        fixed: tuple[Wanted, ...] = ()
+        choices = self._chosen(decision, subscriber, plan, access)
+        owner = subscriber.id
         if subscriber.personal:
             fixed = fixed_units(subscriber, vrf_of(subscriber, plan))
             if fixed or subscriber.ipv4_address is not None:
-                pooled -= {each.kind for each in fixed}
+                pooled = choices.pooled - {each.kind for each in fixed}
                 pooled -= set() if subscriber.ipv4_address is None else {Kind.V4}
-                chosen = tuple(each for each in chosen if each.kind in pooled)
-        if not chosen and not fixed:
+                chosen = tuple([each for each in choices.units if each.kind in pooled])
+                choices = Choices((*fixed, *chosen), pooled)
+            if fixed:
+                return Wants(owner, choices)
+        if not choices.units:
             return None
-        owner = subscriber.id
-        if not fixed and not self._set_aside(subscriber, pooled):
+        if not has_one_session(subscriber, plan) and not self._set_aside(subscriber, choices.pooled):
             owner = owner_key(subscriber, plan, access, *_equipment(decision.packet, access))
-        return Wants(owner, (*fixed, *chosen), pooled)
+        return Wants(owner, choices)
 
     def _chosen(
         self, decision: Decision, subscriber: Subscriber, plan: Plan | None, access: Access
-    ) -> _Choices:
+    ) -> Choices:
         """Return the pools for each kind that selectors name and the NAS can be told of."""
-        client = decision.client
-        selectors = self._addresses.selectors(subscriber.tenant)
-        if selectors is None:
-            return (), _NO_KINDS
         if self._generation != self._addresses.generation or len(self._choices) > _CHOICES_MOST:
             self._generation = self._addresses.generation
             self._choices.clear()
-        nas, name = client.nas, "" if plan is None else plan.id
+        nas, name = decision.client.nas, "" if plan is None else plan.id
         key = (subscriber.tenant, name, nas.id, access)
-        found = None if selectors.attributes else self._choices.get(key)
+        found = self._choices.get(key)
         if found is None:
-            shown = {each: self._read_text(decision.packet, each) for each in selectors.attributes}
-            facts = Facts(
-                tenant=subscriber.tenant,
-                plan=name,
-                nas=nas.id,
-                site=nas.site or "",
-                attributes={each: text for each, text in shown.items() if text is not None},
-            )
-            says, profile = self.attributes.says, client.profile
-            chosen = [each for each in selectors.choose(facts) if says(profile, access, each.kind)]
-            wanted = tuple(Wanted(each.kind, each.pools) for each in chosen)
-            found = self._choices[key] = wanted, frozenset(each.kind for each in chosen)
+            selectors = self._addresses.selectors(subscriber.tenant)
+            found = _NOTHING if selectors is None else self._choose(decision, key, selectors, access)
+            if selectors is None or not selectors.attributes:  # else each login may differ
+                self._choices[key] = found
         return found
+
+    def _choose(self, decision: Decision, key: _Key, selectors: Selectors, access: Access) -> Choices:
+        client = decision.client
+        tenant, plan, nas, _ = key
+        shown = {each: self._read_text(decision.packet, each) for each in selectors.attributes}
+        facts = Facts(
+            tenant=tenant,
+            plan=plan,
+            nas=nas,
+            site=client.nas.site or "",
+            attributes={each: text for each, text in shown.items() if text is not None},
+        )
+        says, profile = self.attributes.says, client.profile
+        chosen = [each for each in selectors.choose(facts) if says(profile, access, each.kind)]
+        wanted = tuple([Wanted(each.kind, each.pools) for each in chosen])
+        return Choices(wanted, frozenset([each.kind for each in chosen]))
 
     def _set_aside(self, subscriber: Subscriber, kinds: frozenset[Kind]) -> bool:
         """Tell whether an operator has set something aside for the subscriber, which it gets with any equipment."""
@@ -138,21 +173,15 @@ class Leasing:
 
         None: nothing could be noted, and nothing of it comes from a pool, so the login goes on without.
         """
-        packet = decision.packet
-        party = Party(
-            subscriber.id,
-            decision.client.nas.id,
-            _circuit(packet),
-            packet.find_text(_CALLING_STATION) or "",
-        )
-        request = Request(
-            tenant=subscriber.tenant,
-            wanted=wants.units,
-            party=party,
-            lease_s=None if interim_s is None else lease_time(interim_s),
-        )
+
+        def party() -> Party:
+            packet = decision.packet
+            calling = packet.find_text(_CALLING_STATION) or ""
+            return Party(subscriber.id, decision.client.nas.id, _circuit(packet), calling)
+
+        request = wants.choices.request(subscriber.tenant, interim_s)
         now = self._addresses.clock.monotonic()
-        taken = self._addresses.book.take(wants.owner, request, now, decision.at)
+        taken = self._addresses.book.take(wants.owner, request, now, decision.at, party)
         if isinstance(taken, Bundle):
             decision.leases, decision.pooled = taken.leases, wants.pooled
             return taken
@@ -169,7 +198,9 @@ class Leasing:
 
         Raises Unencodable for an address that no subscriber may have.
         """
-        pooled = [each for each in decision.leases if each.kind in decision.pooled]
+        pooled = decision.leases
+        if len(decision.pooled) != len(pooled):  # the platform has given something, too
+            pooled = tuple([each for each in pooled if each.kind in decision.pooled])
         return self.attributes.octets(decision.client.profile, access, pooled) if pooled else b""
 
     def give_back(self, bundle: Bundle, at: float) -> None:
@@ -263,13 +294,18 @@ def owner_key(subscriber: Subscriber, plan: Plan | None, access: Access, mac: st
     PPP: the subscriber, with the equipment where several sessions are allowed, because each needs an address of its
     own. IPoE: circuit and MAC. Always with the subscriber, so that a line that is sold again begins anew.
     """
-    limit = subscriber.simultaneous_use or (None if plan is None else plan.rules.simultaneous_use)
-    if limit == 1 and subscriber.id:
+    if has_one_session(subscriber, plan):
         return subscriber.id
     if access is Access.PPP:
         return f"{subscriber.id}/{mac}" if mac else subscriber.id
     parts = [each for each in (circuit, mac) if each]
     return "/".join((subscriber.id, *parts))
+
+
+def has_one_session(subscriber: Subscriber, plan: Plan | None) -> bool:
+    """Tell whether a subscriber may be online once only, so that it needs no more than one address of a kind."""
+    limit = subscriber.simultaneous_use or (None if plan is None else plan.rules.simultaneous_use)
+    return limit == 1 and bool(subscriber.id)
 
 
 def _equipment(packet: Packet, access: Access) -> tuple[str, str]:

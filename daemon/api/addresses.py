@@ -11,6 +11,7 @@ from daemon.api.ipam_forecast import add_forecasts
 from daemon.api.ipam_leases import add_leases
 from daemon.api.ipam_leases_actions import Desk
 from daemon.api.lookup import tenants
+from daemon.api.nodes import add_nodes
 from daemon.api.probe import add_probe
 from daemon.api.services import Services
 from daemon.api.who_had import LookUps, add_who_had
@@ -34,3 +35,4 @@ def add_addresses(router: APIRouter, services: Services) -> None:
     add_who_had(router, LookUps(work.who_had, work.exporter, services.engine, services.writer, clock))
     add_cgnat(router, work.cgnat, tenant_of, clock.wall)
     add_probe(router, work.prober)
+    add_nodes(router, work.nodes)

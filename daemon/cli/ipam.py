@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask, socket_path
+from daemon.cli.ipam_nodes import nodes, takeover
+from daemon.cli.ipam_probe import probe
 from daemon.cli.output import Column, ExitCode, fail, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
 
@@ -186,3 +188,7 @@ def _follow(lines: Iterable[str]) -> dict[str, Any]:
             result: dict[str, Any] = said["result"]
             return result
     return fail("the daemon has ended in the middle of the check")
+
+
+for _command in (probe, nodes, takeover):
+    group.add_command(_command)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -81,7 +81,7 @@ def _names(mapping: str | None, vrf: str) -> Any:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             fail(f"{mapping}: no YAML: {error}", ExitCode.USAGE)
     try:
-        return names.read(document, vrf)
+        return names.read(document, "" if vrf == "default" else vrf)
     except names.BadMapping as error:
         fail(f"{mapping}: {error}", ExitCode.USAGE)
 
@@ -99,19 +99,18 @@ def _read(source: str, files: tuple[str, ...], names: Any, zone: str, table: str
         raise click.UsageError(f"--zone {zone!r} is no time zone such as Africa/Lagos") from None
     options = radippool.Options(zone=times, vrf_of=names.vrf_of_pool, table=table)
     gc.disable()  # a million rows that all stay, looked through again and again
-    with ExitStack() as stack:
-        sources = [Source(click.format_filename(each), _lines(stack, each)) for each in files]
-        try:
-            found = {
-                "radippool": lambda: radippool.read(sources, options),
-                "netbox": lambda: netbox.read(sources),
-                "phpipam": lambda: phpipam.read(sources),
-                "plain": lambda: plain.read(sources, times),
-            }[source]()
-        except UnicodeDecodeError as error:
-            fail(
-                f"the files are not in UTF-8 ({error}); convert them, for instance with iconv", ExitCode.USAGE
-            )
+    sources = [Source(click.format_filename(each), _lines(each)) for each in files]
+    readers: dict[str, Callable[[], Any]] = {
+        "radippool": lambda: radippool.read(sources, options),
+        "netbox": lambda: netbox.read(sources),
+        "phpipam": lambda: phpipam.read(sources),
+        "plain": lambda: plain.read(sources, times),
+    }
+    try:
+        found = readers[source]()
+    except UnicodeDecodeError as error:
+        fail(f"the files are not in UTF-8 ({error}); convert them, for instance with iconv", ExitCode.USAGE)
+    _tell("")
     if isinstance(found, Refused):
         return _refused([str(each) for each in found.problems], found.count)
     return mapping.applied(found, names)
@@ -241,9 +240,12 @@ def _report(result: dict[str, Any], output: str, *, dry_run: bool) -> None:
     elif dry_run:
         click.echo("Dry run: nothing was changed.")
     else:
-        click.echo(
-            "Done: all of it is in force." if result["made"] else "Done: everything was there already."
-        )
+        said = "all of it is in force" if result["made"] else "everything was there already"
+        click.echo(f"Done: {said}.")
+        if result["made"].get("pools"):
+            click.echo(
+                "Logins get addresses of a new pool once a selector names it: dotmac-edge selector add"
+            )
 
 
 def _list(what: str, findings: list[str], count: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from daemon.cli.client import Json, ask, place
+from daemon.cli.ipam_forecast import forecast
 from daemon.cli.ipam_options import bar, percent, send, span, units
 from daemon.cli.output import Column, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
@@ -381,3 +382,6 @@ def delete(context: click.Context, name: str, tenant: str | None) -> None:
     """
     ask(context, "DELETE", place(_PATH, name), params={"tenant": tenant})
     click.echo(f"Pool {name} is deleted.")
+
+
+group.add_command(forecast)

@@ -24,9 +24,10 @@ from ipam.block_rows import blocks_of
 from ipam.blocks import gain_block
 from ipam.book import Book
 from ipam.ledger import Fence
+from ipam.loading import load
 from ipam.model import Selector
 from ipam.register import Register
-from ipam.restore import faults, restore
+from ipam.restore import faults
 from ipam.selection import Selectors
 from ipam.steward import Steward
 
@@ -177,7 +178,7 @@ class Addresses(Generic[Context]):
 
     async def _load(self, connection: AsyncConnection, now: float, at: float) -> None:
         if not self.options.shared:
-            self.strangers = restore(self.register, self.book, await store.load_rows(connection), now)
+            self.strangers = await load(connection, self.register, self.book, now)
             return
         for block in await blocks_of(connection, self.options.node):
             if self.register.find(block.tenant, block.pool) is not None:

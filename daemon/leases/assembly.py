@@ -71,7 +71,7 @@ class AddressWork(Generic[Context]):
         self._clock = clock
         self._events = events
         self._own = engine
-        self._shared = options.shared
+        self.shared = options.shared
         node = options.addresses.node
         leases = (engine, writer) if options.shared is None else options.shared
         copy = None if options.shared is None else DefinitionsCopy(engine, writer)
@@ -92,7 +92,8 @@ class AddressWork(Generic[Context]):
         self.nodes: Nodes | None = None
         self._log = log
         self._options = options
-        self.on_lost: Callable[[tuple[str, ...]], None] = _ignore
+        self.on_lost: Callable[[tuple[str, ...]], None] = _ignore  # names of sessions
+        self.on_restored: Callable[[], object] = _nothing
 
     async def restore(self) -> None:
         """Read the book back. Raises StoreUnavailable, but not for a shared store that is away."""
@@ -102,13 +103,13 @@ class AddressWork(Generic[Context]):
 
     async def start(self) -> None:
         """Converge with the data, once sessions are there, too."""
-        if self._shared is not None:
+        if self.shared is not None:
             self.nodes = Nodes(
                 self.addresses,
                 self._options.nodes,
-                self.definitions.start,
+                self._begin_anew,
                 self._lost,
-                None,
+                self.definitions.set_aside,
                 self._log,
             )
         if self.addresses.away is None:
@@ -118,6 +119,12 @@ class AddressWork(Generic[Context]):
             self._probing = Probing(
                 self.addresses.steward, self.prober, self._clock, self._spawn, self._tell_found
             )
+
+    async def _begin_anew(self) -> None:
+        """The shared store is back, and with it the book: bring everything else in line before a lease begins."""
+        await self.definitions.start()
+        self.on_restored()
+        await self.offers.resume(self._own)
 
     def tasks(self) -> Sequence[tuple[str, Callable[[], Awaitable[None]]]]:
         """Return what is to run for ever, by name."""
@@ -176,6 +183,11 @@ class AddressWork(Generic[Context]):
             said += self.nodes.problems
         return said
 
+    async def close(self) -> None:
+        """Let go of the shared store."""
+        if self.shared is not None:
+            await self.shared[0].dispose()
+
     async def stop(self) -> None:
         """Come to an end in order: what was seen is written."""
         await self.prober.stop()
@@ -185,4 +197,8 @@ class AddressWork(Generic[Context]):
 
 
 def _ignore(_names: object) -> None:
+    return None
+
+
+def _nothing() -> None:
     return None

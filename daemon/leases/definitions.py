@@ -38,7 +38,7 @@ class Definitions:
         self._desk = Desk(addresses, index, events, spawn, block_slots)
         self.reservations = Reservations(self._desk)
         self.claims = ClaimKeeper(self._desk, self.reservations)
-        self.pools = Pools(self._desk, self.reservations.of_tenant, self._set_aside)
+        self.pools = Pools(self._desk, self.reservations.of_tenant, self.set_aside)
         self.selectors = SelectorDefinitions(self._desk)
         self.prefixes = Prefixes(self._desk)
         self.renumbering = Renumbering(addresses)
@@ -102,7 +102,7 @@ class Definitions:
         self.selectors.take_stored(selectors)
         self._desk.doubtful = False
 
-    async def _set_aside(self, pool: Pool, parts: tuple[Range, ...]) -> None:
+    async def set_aside(self, pool: Pool, parts: tuple[Range, ...]) -> None:
         """Set aside what is somebody's own where a pool has got ranges, or has lost them."""
         self.reservations.moved(pool, parts)
         await self.claims.moved(pool, parts)

@@ -59,6 +59,11 @@ class Gathering:
         if who.subscriber is None:
             remedy = f"kept for {owner}; load the subscriber, or name it under `owners` of --map"
             self._plan.notes.add(item.finding("owner", "a subscriber", remedy))
+        elif self._tenant.vrf_of(who.subscriber) != pool.vrf:
+            vrf = self._tenant.vrf_of(who.subscriber) or "default"
+            expected = f"VRF {vrf}, in which the data have subscriber {who.subscriber.id}"
+            remedy = "its sessions will not be known by it: say --vrf, or name the pool's VRF with --map"
+            self._plan.notes.add(item.finding("vrf", expected, remedy, pool.vrf or "default"))
         live = item.until > self._at
         leases = pool.leases
         before = self._last.get((pool.name, owner))

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.dialects.sqlite.aiosqlite import dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.store.schema import MARK, SESSION
+from ipam.wide import WideInsert
 
 APPLIED_SEQ = "sessions-applied-seq"
 _PAGE = 2000
@@ -19,15 +19,10 @@ _PAGE = 2000
 _NEVER_CHANGES = ("uid", "tenant", "nas", "box", "acct_session_id", "username")
 
 
-def _upsert() -> str:
-    """Return the statement as text: compiled once, run with plain tuples, a third of the time of dictionaries."""
+def _upsert() -> WideInsert:
     statement = insert(SESSION)
     changes = {name: statement.excluded[name] for name in SESSION.c.keys() if name not in _NEVER_CHANGES}  # noqa: SIM118
-    return str(
-        statement.on_conflict_do_update(index_elements=[SESSION.c.uid], set_=changes).compile(
-            dialect=dialect()
-        )
-    )
+    return WideInsert(statement.on_conflict_do_update(index_elements=[SESSION.c.uid], set_=changes))
 
 
 _UPSERT = _upsert()
@@ -63,8 +58,7 @@ class Search:
 
 async def save(connection: AsyncConnection, rows: Sequence[SessionRow]) -> None:
     """Insert rows, or change what can change of those that are there."""
-    if rows:
-        await connection.exec_driver_sql(_UPSERT, list(rows))
+    await _UPSERT.write(connection, rows)
 
 
 async def save_mark(connection: AsyncConnection, name: str, value: float) -> None:

@@ -10,23 +10,19 @@ from typing import NamedTuple
 
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.dialects.sqlite.aiosqlite import dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.store.schema import USAGE
+from ipam.wide import WideInsert
 
 _PAGE = 2000
 
 
-def _upsert() -> str:
-    """Return the statement as text, compiled once."""
+def _upsert() -> WideInsert:
     statement = insert(USAGE)
     changes = {name: statement.excluded[name] for name in ("updated_at", "detail")}
-    return str(
-        statement.on_conflict_do_update(
-            index_elements=[USAGE.c.tenant, USAGE.c.subscriber], set_=changes
-        ).compile(dialect=dialect())
-    )
+    keys = [USAGE.c.tenant, USAGE.c.subscriber]
+    return WideInsert(statement.on_conflict_do_update(index_elements=keys, set_=changes))
 
 
 _UPSERT = _upsert()
@@ -43,8 +39,7 @@ class UsageRow(NamedTuple):
 
 async def save(connection: AsyncConnection, rows: Sequence[UsageRow]) -> None:
     """Insert rows, or replace those that are there."""
-    if rows:
-        await connection.exec_driver_sql(_UPSERT, list(rows))
+    await _UPSERT.write(connection, rows)
 
 
 async def read_all(engine: AsyncEngine) -> list[UsageRow]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import click
 from click.testing import Result
 from fastapi import APIRouter
 from sqlalchemy import Connection
@@ -41,4 +42,5 @@ async def importing(directory: Path, at: float = T0) -> AsyncIterator[tuple[Coun
 
 async def command(counter: Counter, directory: Path, *arguments: object) -> Result:
     """Run `ipam import`."""
-    return await counter.command(directory, import_command, *map(str, arguments))
+    group = click.Group("ipam", [import_command])
+    return await counter.command(directory, group, "import", *map(str, arguments))

@@ -25,7 +25,6 @@ from ipam.definition_rows import save_pool, save_selector
 from ipam.kinds import Cause, Kind
 from ipam.lease import Bundle, Conflict, Exhausted
 from ipam.model import Match, Pool, Selector
-from ipam.schema import METADATA
 from tests.ipam.pools import TENANT, pool, request, v4
 from tests.twins.proxy import Proxy
 
@@ -238,8 +237,8 @@ async def define(url: str, *pools: Pool) -> None:
     """Begin with an empty store that has some pools, and a selector for the first."""
     engine = create_async_engine(url)
     async with engine.begin() as connection:
-        await connection.run_sync(METADATA.drop_all)
-        await connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
+        await connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        await connection.exec_driver_sql("CREATE SCHEMA public")
     await migrate(engine, ADDRESS_BOOK)
     async with engine.begin() as connection:
         for each in pools:

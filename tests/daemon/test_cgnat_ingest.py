@@ -162,7 +162,7 @@ def test_what_waits_for_an_earlier_record_is_not_stored_before_it(store: Store) 
             feed.say(Said(1, 7, HELD, 10.0), Said(3, 8, HELD, 30.0, 1))
             await feed.ingest.flush(store.writer, through=1)
             assert [each.seq for each in await rows(store.engine)] == [1]
-            again = Feed()
+            again = Feed(Ingest(slice_steps=1))
             await again.ingest.restore(store.engine, 0, 100.0)
             before = len(store.commits)
             again.say(Said(1, 7, HELD, 10.0), Said(3, 8, HELD, 30.0, 1), Said(2, 9, HELD, 20.0, 2))
@@ -176,6 +176,53 @@ def test_what_waits_for_an_earlier_record_is_not_stored_before_it(store: Store) 
 def test_the_release_may_come_before_the_assignment(store: Store) -> None:
     found = stored(store, Said(1, 7, RELEASED, 20.0), Said(2, 7, HELD, 10.0))
     assert lives(found) == [(7, 20.0, 20.0, "unmatched"), (7, 10.0, 20.0, "released")]
+
+
+def test_a_release_counts_once_across_a_restart(store: Store) -> None:
+    async def go() -> None:
+        async with cgnat_store(store):
+            feed = Feed()
+            feed.say(Said(1, 7, RELEASED, 20.0), Said(2, 7, HELD, 10.0))
+            await feed.ingest.flush(store.writer)
+            again = Feed()
+            await again.ingest.restore(store.engine, 2, 100.0)
+            again.say(Said(3, 7, HELD, 5.0))
+            await again.ingest.flush(store.writer)
+            assert lives(await rows(store.engine)) == [
+                (7, 20.0, 20.0, "unmatched"),
+                (7, 5.0, 20.0, "released"),
+            ]
+
+    asyncio.run(go())
+
+
+def test_records_that_are_in_the_rows_are_passed_over_after_a_restart(store: Store) -> None:
+    first = [
+        *(Record(Said(1, 7, HELD, 10.0)), Record(Said(2, 7, HELD, 30.0))),
+        Record(
+            Said(3, 8, HELD, 20.0)
+        ),  # late: it has taken the block, and then record 2 is no repeat any more
+        *(Record(Said(4, 9, HELD, 10.0, 1)), Record(Said(5, 9, None, 30.0))),
+        Record(Said(6, 9, HELD, 60.0, 1), lives=True),
+    ]
+
+    async def go() -> None:
+        async with cgnat_store(store):
+            feed = Feed()
+            tell(feed, first)
+            await feed.ingest.flush(store.writer)
+            before = await rows(store.engine)
+            again = Feed()
+            await again.ingest.restore(store.engine, 0, 100.0)
+            tell(again, first)
+            assert again.ingest.waiting == 0
+            assert lives(before) == [
+                (7, 10.0, 20.0, "superseded"),
+                (8, 20.0, None, "open"),
+                (9, 10.0, None, "open"),
+            ]
+
+    asyncio.run(go())
 
 
 def test_the_start_may_come_after_the_interim(store: Store) -> None:

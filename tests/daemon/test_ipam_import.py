@@ -288,12 +288,21 @@ def test_owners_are_found_by_name_realm_mac_and_what_the_mapping_says(store: Sto
             "10.0.0.3": "B",
             "10.0.0.4": f"/{MAC}7",
         }
+        remedy = "load the subscriber, or name it under `owners` of --map"
         assert [str(each) for each in done.notes] == [
-            f"pool.csv:5: owner: got stranger; expected a subscriber; kept for /{MAC}7; load the subscriber, or "
-            f"name it under `owners` of --map"
+            f"pool.csv:5: owner: got stranger; expected a subscriber; kept for /{MAC}7; {remedy}"
         ]
         tenure = next(iter(shelf.tenures.values()))
         assert tenure.party == Party("A", "bras", "", f"{MAC}1")
+
+    run(store, story)
+
+
+def test_a_pool_in_another_vrf_than_its_subscribers_is_noted(store: Store) -> None:
+    async def story(stage: Stage) -> None:
+        await people(stage)
+        done = await make(stage, two(stage), names={"pools": {"main": {"vrf": "blue"}}})
+        assert "got blue; expected VRF default, in which the data have subscriber B" in str(done.notes[0])
 
     run(store, story)
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.aaa import authentic
-from daemon.aaa.accounting import reply_to
+from daemon.aaa.accounting_packet import reply_to
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.nas import Client
 from daemon.aaa.reasons import Drop

@@ -1,0 +1,128 @@
+"""Killed at any moment while it leases, the daemon knows every address that it ever told, and whose it is.
+
+More subscribers than addresses come and go, so that addresses change hands as soon as their times let them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.conftest import Daemon
+from tests.e2e.logins import PASSWORD, Subscribers, Told, Truth
+
+import os
+KILLS = int(os.environ.get("KILLS","20"))
+USERS = 160
+TENTATIVE_S, REUSE_S = 2.0, 2.0
+ADDRESSES = 64
+TIMES = f"--tentative {TENTATIVE_S:g}s --hold {REUSE_S:g}s --quarantine {REUSE_S:g}s --min-reuse 1s"
+POOLS = (
+    f"pool add home --kind v4 --range 100.64.0.0-100.64.0.{ADDRESSES - 1} {TIMES}",
+    f"pool add home-pd --kind pd --range 2001:db8:100::/50 --unit 56 {TIMES}",
+    "selector add everybody --pool v4=home --pool pd=home-pd",
+)
+
+
+def provider(path: Path, users: int) -> str:
+    """Write a provider with so many subscribers, who may be online once each."""
+    body = {"password": PASSWORD.decode(), "access_mode": "active", "plan": "home"}
+    plan = {"access": "ppp", "simultaneous_use": 1}
+    lines: list[dict[str, Any]] = [
+        {"kind": "tenant", "id": "demo"},
+        {"kind": "nas", "id": "lab", "body": {"prefixes": ["127.0.0.0/8"], "secret": "testing123"}},
+        {"kind": "plan", "id": "home", "body": plan},
+    ]
+    names = [f"user{each:04d}" for each in range(users)]
+    lines += [{"kind": "subscriber", "id": name, "body": {"username": name, **body}} for name in names]
+    path.write_text(json.dumps(lines))
+    return json.dumps([str(path)])
+
+
+def whose(daemon: Daemon) -> dict[str, tuple[str, str]]:
+    """Return who has each address in the book, and how."""
+    items = daemon.ask("lease", "list", "--limit", "100000")["items"]
+    return {each["address"]: (each["subscriber"], each["state"]) for each in items}
+
+
+def kept(told: Told, now: float) -> bool:
+    """Say whether nobody else may have now what somebody was told."""
+    return now < told.until + REUSE_S
+
+
+def assert_known(daemon: Daemon, truth: Truth, stopped_at: float) -> int:
+    """Hold the book of a daemon that has just started to what was told; return how much there was to know.
+
+    `stopped_at` is when the requests ceased.
+    """
+    book = whose(daemon)
+    now = time.monotonic()
+    held = [(address, of[-1]) for address, of in truth.by_address.items() if kept(of[-1], now)]
+    wrong = {address: (told, book.get(address)) for address, told in held if whose_wrong(book, address, told)}
+    assert not wrong, f"requests ceased {now - stopped_at:.2f} s ago"
+    return len(held)
+
+
+def whose_wrong(book: dict[str, tuple[str, str]], address: str, told: Told) -> bool:
+    user, state = book.get(address, ("", "free"))
+    return user != told.user or (told.bound and state != "bound")
+
+
+def assert_never_twice(truth: Truth) -> int:
+    """Check that nobody was told of an address before it was over for the last one; return the changes of hands."""
+    changes = 0
+    for address, every in truth.by_address.items():
+        for before, after in pairwise(every):
+            if before.user != after.user:
+                changes += 1
+                early = before.until + REUSE_S - after.told_at
+                assert early <= 0, f"{address}: {before.user}, and {early:.3f} s too early {after.user}"
+    return changes
+
+
+def assert_sticky(truth: Truth) -> int:
+    """Check that who comes back in time gets back the same; return how often that was."""
+    times = 0
+    for every in truth.by_user.values():
+        for before, after in pairwise(every):
+            if after.told_at < before.until + REUSE_S:
+                times += 1
+                assert after.addresses == before.addresses, (before, after)
+    return times
+
+
+def test_no_address_is_ever_given_to_two_and_none_is_forgotten(make_daemon: Any, tmp_path: Path) -> None:
+    dice = random.Random(5737)
+    daemon: Daemon = make_daemon(**{"data.files": provider(tmp_path / "provider.json", USERS)})
+    daemon.start()
+    for line in POOLS:
+        daemon.run(*line.split())
+    nas = Subscribers((daemon.auth, daemon.acct), USERS, TENTATIVE_S, REUSE_S)
+    nas.start()
+    known = 0
+    for _ in range(KILLS):
+        time.sleep(dice.uniform(0.1, 0.5))
+        daemon.end(signal.SIGKILL)
+        stopped_at = time.monotonic()
+        with nas.gate:
+            daemon.start()
+            known += assert_known(daemon, nas.truth, stopped_at)
+        daemon.run("ipam", "check", "--deep")
+    nas.done.set()
+    nas.join(timeout=30)
+    assert not nas.is_alive()
+    truth = nas.truth
+    history = daemon.ask("lease", "history", "--pool", "home", "--limit", "1000000")["items"]
+    noted = {(each["address"], each["subscriber"]) for each in history if each["cause"] == "login"}
+    told = {(each.addresses[0], each.user) for of in truth.by_user.values() for each in of}
+    assert told <= noted, "and it is known who had what"
+    assert assert_never_twice(truth) > ADDRESSES
+    assert assert_sticky(truth) > 0
+    assert known > KILLS
+    assert truth.refused > 0, "there were not enough addresses for all"
+    assert "Traceback" not in daemon.log.read_text()
