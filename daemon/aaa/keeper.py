@@ -206,11 +206,11 @@ class Keeper:
 
         Raises StoreUnavailable; then the sessions stay dirty.
         """
-        await self._port_blocks.flush(self._writer)
         sessions = self._sessions
         settled = sessions.settled_seq
         if self._accounting.late:  # queued in the order of their numbers
             settled = min(settled, self._accounting.late[0].report.seq - 1)
+        await self._port_blocks.flush(self._writer, settled)
         waiting = list(sessions.dirty)
         for start in range(0, len(waiting), _SLICE):
             # What another slice has taken along is written already.

@@ -21,6 +21,7 @@ from ipam.layout import NO_SLOT
 from ipam.shelf import Shelf, Tenure, exact_key
 
 _GONE = -1  # instead of the slot of a lease that a later one of the same owner has replaced
+_TABLES = 64
 _LONGEST_S = 30 * 86_400.0
 
 
@@ -34,7 +35,8 @@ class Gathering:
         self._reserved = reserved
         self._owners = owners
         self._at = at
-        self._last: dict[tuple[str, str], int] = {}  # pool and owner: which of its leases is the last
+        # Pool and owner: which of its leases is the last. Several tables, since growing a big one takes long.
+        self._last: list[dict[tuple[str, str], int]] = [{} for _ in range(_TABLES)]
         self._aside = {(each.vrf, each.unit): each.owner for each in plan.reservations}
 
     def add(self, item: Item, pool: PoolPlan) -> None:
@@ -66,11 +68,13 @@ class Gathering:
             self._plan.notes.add(item.finding("vrf", expected, remedy, pool.vrf or "default"))
         live = item.until > self._at
         leases = pool.leases
-        before = self._last.get((pool.name, owner))
+        key = pool.name, owner
+        table = self._last[hash(key) % _TABLES]
+        before = table.get(key)
         if before is not None and leases.untils[before] <= self._at:
             leases.slots[before] = _GONE  # it had that one earlier, and is given its last one again
         if live or before is None or leases.slots[before] == _GONE:
-            self._last[pool.name, owner] = len(leases)
+            table[key] = len(leases)
             leases.add(slot, owner, item.until, clean_party(who.party))
 
     # --- what is here already --------------------------------------------------------------------
