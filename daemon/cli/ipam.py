@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask, socket_path
+from daemon.cli.ipam_import import import_command
 from daemon.cli.ipam_nodes import nodes, takeover
 from daemon.cli.ipam_probe import probe
 from daemon.cli.output import Column, ExitCode, fail, output_option, show, show_one, tenant_option
@@ -190,5 +191,5 @@ def _follow(lines: Iterable[str]) -> dict[str, Any]:
     return fail("the daemon has ended in the middle of the check")
 
 
-for _command in (probe, nodes, takeover):
+for _command in (probe, import_command, nodes, takeover):
     group.add_command(_command)

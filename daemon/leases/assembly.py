@@ -87,7 +87,7 @@ class AddressWork(Generic[Context]):
         self.outlooks = Outlooks(self.addresses)
         self.prober = Prober(options.probe, Helper(clock), clock)
         self.retention = Retention(writer, leases[1], self.cgnat, node, clock, options.history_s)
-        self._spawn = spawn
+        self.spawn = spawn
         self._probing: Probing | None = None
         self.nodes: Nodes | None = None
         self._log = log
@@ -117,7 +117,7 @@ class AddressWork(Generic[Context]):
             await self.offers.resume(self._own)
         if self._options.probe.enabled and self._options.probe.reaches:
             self._probing = Probing(
-                self.addresses.steward, self.prober, self._clock, self._spawn, self._tell_found
+                self.addresses.steward, self.prober, self._clock, self.spawn, self._tell_found
             )
 
     async def _begin_anew(self) -> None:

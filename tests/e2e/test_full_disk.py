@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import time
 import urllib.request
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from radius.codes import Attr
 from tests.e2e.conftest import Daemon
 from tests.e2e.nas import Nas, counted
 
@@ -110,6 +112,14 @@ def until(condition: Callable[[], bool]) -> bool:
     return True
 
 
+def leased(
+    nas: Nas, user: bytes = b"alice", password: bytes = b"wonderland", wait_s: float = 3.0
+) -> bytes | None:
+    """Log in and return the address that was told, None where there was no answer."""
+    reply = nas.ask(nas.daemon.auth, nas.login(user, password), wait_s)
+    return None if reply is None else reply.find(Attr.FRAMED_IP_ADDRESS)
+
+
 def is_refused(nas: Nas) -> bool:
     """Say whether one more record gets no answer: SQLite may have some room left in pages it has already."""
     return not nas.is_acknowledged(f"full-{os.urandom(4).hex()}", wait_s=SHORT_S)
@@ -150,3 +160,25 @@ def test_a_daemon_that_cannot_store_still_stops(daemon: Daemon, disk: Disk) -> N
         disk.free(daemon)
         daemon.start()
         assert nas.is_acknowledged("after")
+
+
+def test_nobody_new_is_told_of_a_lease_that_cannot_be_stored(daemon: Daemon, disk: Disk) -> None:
+    daemon.run("pool", "add", "home", "--kind", "v4", "--range", "100.64.0.0/24")
+    daemon.run("selector", "add", "everybody", "--pool", "v4=home")
+    with Nas(daemon) as nas:
+        first = leased(nas)
+        assert first is not None
+        disk.fill(daemon)
+        assert until(lambda: is_refused(nas))
+        assert until(lambda: leased(nas, b"carol", b"christmas", SHORT_S) is None)
+        assert counted(daemon, code="Access-Request", outcome="drop", reason="store-unavailable") >= 1
+        assert leased(nas) == first, "alice has hers: that is on disk"
+        assert nas.is_accepted(b"dave", b"dragonfly"), "his address is the platform's to promise"
+        disk.free(daemon)
+        assert until(lambda: leased(nas, b"carol", b"christmas", SHORT_S) not in (None, first))
+        assert leased(nas) == first
+    daemon.run("ipam", "check", "--deep")
+    daemon.end(signal.SIGKILL)
+    daemon.start()
+    assert {each["subscriber"] for each in daemon.ask("lease", "list")["items"]} >= {"alice", "carol"}
+    daemon.run("ipam", "check", "--deep")
