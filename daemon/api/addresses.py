@@ -16,7 +16,7 @@ from daemon.api.nodes import add_nodes
 from daemon.api.probe import add_probe
 from daemon.api.services import Services
 from daemon.api.who_had import LookUps, add_who_had
-from daemon.leases.import_run import Importer
+from daemon.leases.import_job import Importer
 
 
 def add_addresses(router: APIRouter, services: Services) -> None:
