@@ -7,7 +7,11 @@ EXAMPLE := config/examples/edge.toml
 .PHONY: help setup compile pure run demo test check format docs bench clean
 
 # The tests of the address book that are quick: they are run pure as well as compiled.
-BOOK_TESTS := $(addprefix tests/ipam/test_,allocator.py blocks_machine.py book.py book_machine.py history.py model.py)
+# What runs on compiled modules is tested as Python, too; whatever never touches them need not be tested twice.
+ONCE := cgnat cli definitions idempotency ipam next nodes probe prober probing samples who session_addresses
+TWICE := tests/radius tests/daemon/playbook $(addprefix tests/ipam/test_,allocator.py blocks_machine.py book.py \
+	book_machine.py history.py model.py) \
+	$(filter-out $(foreach each,$(ONCE),tests/daemon/test_$(each)%),$(wildcard tests/daemon/test_*.py))
 
 HOT := $(shell sed -n 's/^    "\(.*\.py\)",/\1/p' setup.py)
 
@@ -51,7 +55,7 @@ demo: compile
 test: setup check
 	scripts/test-packages.sh
 	$(MAKE) --no-print-directory pure
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/radius tests/daemon $(BOOK_TESTS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TWICE)
 	$(MAKE) --no-print-directory compile
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
@@ -71,6 +75,8 @@ docs: setup
 bench: compile
 	$(BIN)/python bench/run.py --write
 	$(BIN)/python bench/storm.py --write
+	$(BIN)/python bench/leases.py --write
+	$(BIN)/python bench/history.py --write
 
 clean:
 	rm -rf .venv build build.log var
