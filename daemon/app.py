@@ -138,6 +138,7 @@ class Edge:
         Raises OSError where a socket cannot be bound or another daemon has the state directory.
         """
         self._lock = state_dir.hold(self._state_dir)
+        gc.disable()  # until all is read: it would walk what has come again and again
         await migrate(self._engine)
         self._supervisor.start("writer", self._writer.run, critical=True)
         for each in await restore(self._engine, self._index, self._seal):
@@ -361,6 +362,7 @@ def _settle_collector() -> None:
 
     With the usual thresholds it walks every session again and again, which costs accounting a third of its rate.
     """
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 1000, 1000)
