@@ -332,13 +332,14 @@ class Edge:
     async def stop(self) -> None:
         """Take nothing more, finish what is under way, make everything durable, close."""
         self._notifier.stopping()
-        self._ready = False
-        self._aaa.stop()
-        with contextlib.suppress(TimeoutError, StoreUnavailable):  # a disk that refuses shall not keep us
-            async with asyncio.timeout(_STOP_S):
-                await self._work.stop()
-                await self._writer.drain()
-                await self._aaa.keeper.flush()
+        served, self._ready = self._ready, False
+        if served:  # else the start has failed: there is nothing to finish, and parts of us are not there
+            self._aaa.stop()
+            with contextlib.suppress(TimeoutError, StoreUnavailable):  # a disk that refuses shall not keep us
+                async with asyncio.timeout(_STOP_S):
+                    await self._work.stop()
+                    await self._writer.drain()
+                    await self._aaa.keeper.flush()
         for server in self._servers:
             server.stop()
         await self._supervisor.stop(5.0)

@@ -103,6 +103,15 @@ class Allocator(Cells):
         self._bar(segment.exclude(first, last))
         return segment.cells_between(first, last)
 
+    def include(self, segment: Segment, first: int, last: int) -> list[int]:
+        """Give out excluded slots of a segment again; return those that have a cell, to enable."""
+        self._bar(-segment.include(first, last))
+        found = segment.cells_between(first, last)
+        for slot in segment.passed(first, last):
+            self.carve(slot)
+        self._fresh_at = 0
+        return found
+
     def segment_at(self, slot: int) -> Segment | None:
         """Return the segment that a slot lies in; None where it is not this node's."""
         index = bisect_right(self._lows, slot) - 1

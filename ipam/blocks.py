@@ -83,9 +83,20 @@ def _of_another(row: LeaseRow, block: Block) -> LeaseRow:
 
     Each node numbers its own sessions, so a number alone could be of another one here.
     """
-    if not row.session or row.fence == block.generation or "@" in row.session:
+    if not row.session or row.fence == block.generation or "@" in row.session or is_remote(row.session):
         return row
     return row._replace(session=f"{row.session}@{row.fence}")
+
+
+def remote_name(node: str, session: str) -> str:
+    """Return how the book calls a session of which another node tells; `session` is its number there."""
+    return f"{node}#{session}"
+
+
+def is_remote(name: str, node: str | None = None) -> bool:
+    """Tell whether a session goes on as long as another node, or a certain one, does not say otherwise."""
+    told_by, mark, number = name.partition("#")
+    return bool(mark) and number.isdigit() and node in (None, told_by)
 
 
 def give_block(register: Register, tenant: str, pool: str, first_slot: int) -> Given:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ipam.address import Unit
-from ipam.choose import Pick, choose, foresee, ripen_one
+from ipam.choose import Pick, choose, foresee, ripen
 from ipam.history import Party, clean, clean_party
 from ipam.kinds import BOUND, FREE, RESERVED, STATES, TENTATIVE, Cause, Shortage
 from ipam.lease import (
@@ -30,6 +30,7 @@ from ipam.lease import (
 )
 from ipam.register import Register
 from ipam.shelf import Shelf, Tenure
+from ipam.shelf_listing import standing_of
 from ipam.wheel import Wheel
 
 Member = tuple[Shelf, int, Tenure]  # an int for the cell
@@ -40,7 +41,7 @@ _Ask = Callable[[], Party]
 class Live:
     """A bundle that has not ended. `due` is monotonic seconds; `session` is empty until the Start."""
 
-    __slots__ = ("due", "ended", "id", "key", "lease_s", "members", "serial", "session")
+    __slots__ = ("due", "ended", "id", "key", "lease_s", "logins", "members", "serial", "session")
 
     def __init__(self, number: int, key: tuple[str, str], lease_s: float) -> None:
         self.id = number
@@ -49,6 +50,7 @@ class Live:
         self.lease_s = lease_s
         self.due = 0.0
         self.session = ""
+        self.logins = 1  # that were given it, before there was a session
         self.serial = 0
         self.ended = False
 
@@ -95,6 +97,8 @@ class Book:
         if live is None:
             live = self._begin(key, request, picks, at, party)
             self._wheel.put(live, due)
+        else:
+            live.logins += 1
         live.due = due
         leases = [_lease(pick, live.members[number]) for number, pick in enumerate(picks)]
         return new_bundle(Bundle, (live.id, owner, tuple(leases), live.serial))
@@ -106,12 +110,9 @@ class Book:
         """
         return foresee(self.register, tenant, clean(owner), wanted)
 
-    def _same(self, key: tuple[str, str], picks: list[Pick]) -> Live | None:
+    def _same(self, key: _Owner, picks: list[Pick]) -> Live | None:
         """Return the owner's bundle that is not a session yet and has exactly these slots."""
-        owned = self._by_owner.get(key)
-        if owned is None:
-            return None
-        for live in owned:
+        for live in self._by_owner.get(key, ()):
             if not live.session and len(live.members) == len(picks):
                 for number, pick in enumerate(picks):
                     shelf, cell, _ = live.members[number]
@@ -148,11 +149,19 @@ class Book:
 
     def _enter(self, live: Live) -> None:
         self._bundles[live.id] = live
-        self._by_owner.setdefault(live.key, []).append(live)
+        owned = self._by_owner.get(live.key)
+        if owned is None:
+            self._by_owner[live.key] = [live]
+        else:
+            owned.append(live)
 
     def durable(self, bundle: Bundle) -> bool:
         """Tell whether a bundle may be told to its subscriber: it is on disk and still stands."""
-        return self.register.ledger.durable(bundle.serial) and self.stands(bundle.id)
+        live = self._bundles.get(bundle.id)
+        if live is None:
+            return False
+        ledger = self.register.ledger
+        return all([ledger.durable(tenure.serial) for _, _, tenure in live.members])
 
     def stands(self, bundle_id: int) -> bool:
         """Tell whether a bundle has not ended."""
@@ -200,6 +209,28 @@ class Book:
         if due < live.due:  # the wheel would look too late
             self._wheel.put(live, due)
         live.due = due
+
+    def share(self, live: Live) -> Live:
+        """Begin a bundle over the slots of one that another session has, to be bound at once.
+
+        The slots are given up only when neither has them.
+        """
+        other = Live(self.register.new_id(), live.key, live.lease_s)
+        other.members, other.serial, other.due = live.members, live.serial, live.due
+        for _, _, tenure in other.members:
+            tenure.claims += 1
+        self._enter(other)
+        self._wheel.put(other, other.due)
+        return other
+
+    def give_back(self, bundle_id: int, now: float, at: float) -> None:
+        """A login was not answered: end its bundle, unless another login was given it or a session has it."""
+        live = self._bundles.get(bundle_id)
+        if live is None or live.session:
+            return
+        live.logins -= 1
+        if live.logins <= 0:
+            self._end(live, Cause.REFUSED, now, at)
 
     def release(
         self, bundle_id: int, cause: Cause, now: float, at: float, session: str | None = None
@@ -273,22 +304,7 @@ class Book:
             else:
                 cause = Cause.LEASE_OVER if live.session else Cause.TENTATIVE_OVER
                 self._end(live, cause, now, at)
-        return done + self._ripen(now, at, most - done)
-
-    def _ripen(self, now: float, at: float, most: int) -> int:
-        """Look at the shelves where a wait is over; one that is not through comes last the next time."""
-        waiting = self.register.waiting
-        done = 0
-        for shelf in [each for each, due in waiting.items() if due <= now]:
-            while done < most and ripen_one(self.register, shelf, now, at):
-                done += 1
-            del waiting[shelf]
-            due = shelf.allocator.next_due()
-            if due is not None:
-                waiting[shelf] = due
-            if done >= most:
-                break
-        return done
+        return done + ripen(self.register, now, at, most - done)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -319,34 +335,14 @@ class Book:
 
     def standing(self, shelf: Shelf, cell: int, now: float, at: float) -> Standing:
         """Return one slot as a listing shows it."""
-        tenure = shelf.tenures.get(cell)
         live = self.bundle_of(shelf, cell)
-        party = tenure.party if tenure is not None else Party()
-        return Standing(
-            tenant=shelf.pool.tenant,
-            pool=shelf.pool.name,
-            kind=shelf.pool.kind,
-            unit=shelf.unit(cell),
-            state=STATES[shelf.allocator.states[cell]],
-            lease_id=tenure.lease_id if tenure is not None else 0,
-            bundle_id=live.id if live is not None else 0,
-            owner=shelf.owner_of(cell),
-            session=tenure.session if tenure is not None else "",
-            party=party,
-            since_at=tenure.since_at if tenure is not None else 0.0,
-            expires_at=at + live.due - now if live is not None else None,
-        )
+        if live is None:
+            return standing_of(shelf, cell, 0, None)
+        return standing_of(shelf, cell, live.id, at + live.due - now)
 
     # --- for loading and for operators -----------------------------------------------------------
 
-    def adopt(
-        self,
-        number: int,
-        key: tuple[str, str],
-        members: Iterable[Member],
-        session: str,
-        now: float,
-    ) -> Live:
+    def adopt(self, number: int, key: _Owner, members: Iterable[Member], session: str, now: float) -> Live:
         """Take up a bundle that has its slots already; it has its whole time from now on."""
         live = Live(number, key, 0.0)
         live.session = session
@@ -370,10 +366,12 @@ class Book:
     def _add(self, live: Live, member: Member, now: float) -> None:
         shelf, _, tenure = member
         tenure.claims += 1
-        live.members += (member,)
-        live.lease_s = max(live.lease_s, shelf.pool.lease_s)
-        wait = live.lease_s if live.session else shelf.pool.tentative_s
-        live.due = max(live.due, now + wait)  # the wheel finds out when it comes to it
+        live.members = (*live.members, member) if live.members else (member,)
+        if shelf.pool.lease_s > live.lease_s:
+            live.lease_s = shelf.pool.lease_s
+        due = now + (live.lease_s if live.session else shelf.pool.tentative_s)
+        if due > live.due:  # the wheel finds out when it comes to it
+            live.due = due
 
     def end_all(
         self, shelf: Shelf, cell: int, tenure: Tenure, cause: Cause, now: float, at: float

@@ -142,7 +142,10 @@ class Cells:
 
     def _unlink(self, cell: int) -> None:
         """Take a cell out of its list; one that is in none is linked to itself, and that does nothing."""
-        before, after = self._previous[cell], self._next[cell]
+        after = self._next[cell]
+        if after == cell:
+            return
+        before = self._previous[cell]
         self._next[before] = after
         self._previous[after] = before
         self._next[cell] = self._previous[cell] = cell

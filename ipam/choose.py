@@ -158,14 +158,30 @@ def ripen_one(register: Register, shelf: Shelf, now: float, at: float) -> bool:
     return True
 
 
+def ripen(register: Register, now: float, at: float, most: int) -> int:
+    """Let slots go on whose wait is over, `most` of them; return how many. A shelf that is not through comes last."""
+    waiting = register.waiting
+    done = 0
+    for shelf in [each for each, due in waiting.items() if due <= now]:
+        while done < most and ripen_one(register, shelf, now, at):
+            done += 1
+        del waiting[shelf]
+        due = shelf.allocator.next_due()
+        if due is not None:
+            waiting[shelf] = due
+        if done >= most:
+            break
+    return done
+
+
 def _exhausted(shelves: list[Shelf], wanted: Wanted, now: float, at: float) -> Exhausted:
     dues = [due for shelf in shelves if (due := shelf.allocator.next_due()) is not None]
     next_at = at + max(min(dues) - now, 0.0) if dues else None
     first = shelves[0]
     if first.pool.state is PoolState.DRAINING:
         reason = Shortage.DRAINING
-    elif not first.allocator.segments:
-        reason = Shortage.NO_BLOCK
+    elif first.divided or not first.allocator.segments:
+        reason = Shortage.NO_BLOCK  # others have slots perhaps, and the store has blocks
     else:
         reason = Shortage.EXHAUSTED if next_at is None else Shortage.WAITING
     return Exhausted(reason, wanted.kind, first.pool.name, next_at)
@@ -274,9 +290,9 @@ def _foresee_exactly(
 
 
 def kind_of(unit: Unit) -> Kind:
-    """Return which kind of pool would lease such a unit."""
+    """Return which kind of pool would lease such a unit; FIXED for a block of IPv4 addresses, which none does."""
     if unit.space is Space.IPV4:
-        return Kind.V4
+        return Kind.V4 if unit.length == BITS[Space.IPV4] else Kind.FIXED
     if unit.space is Space.IPV6:
         return Kind.V6_NA if unit.length == BITS[Space.IPV6] else Kind.PD
     return {Space.SVLAN: Kind.SVLAN, Space.CVLAN: Kind.CVLAN, Space.PORTS: Kind.CGN_BLOCK}[unit.space]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ipam.history import GENESIS, Chain, Change, HistoryEvent
@@ -54,16 +54,17 @@ async def find_tracks(
     ports: Ports | None = None,
 ) -> list[Track]:
     """Return every track of units that are asked for: lengths by canonical text of the first address."""
-    which: ColumnElement[bool] = EVENT.c.address.in_(list(units))
+    wanted: list[ColumnElement[bool]] = [EVENT.c.address.in_(list(units))]
     if ports is not None:
-        which = or_(which, _blocks_of(connection, ports.outside))
+        wanted.append(_blocks_of(connection, ports.outside))
+    others = [
+        EVENT.c[name] == value for name, value in (("tenant", tenant), ("vrf", vrf)) if value is not None
+    ]
     columns = (EVENT.c.address, EVENT.c.length, EVENT.c.tenant, EVENT.c.vrf, EVENT.c.book)
-    statement = select(*columns).where(which)
-    if tenant is not None:
-        statement = statement.where(EVENT.c.tenant == tenant)
-    if vrf is not None:
-        statement = statement.where(EVENT.c.vrf == vrf)
-    found = [Track(*row) for row in await connection.execute(statement.distinct().order_by(*columns))]
+    # Not one query with OR: then SQLite reads every event, where the index alone says enough.
+    statement = union(*(select(*columns).where(each, *others).distinct() for each in wanted))
+    found = [Track(*row) for row in await connection.execute(statement)]
+    found.sort()
     return [each for each in found if each.length in units.get(each.address, ()) or _has_port(each, ports)]
 
 
@@ -162,6 +163,13 @@ async def kept_from(connection: AsyncConnection) -> float | None:
     first = select(EVENT.c.at).where(EVENT.c.book == nodes.c.node).order_by(EVENT.c.seq).limit(1)
     rows = await connection.execute(select(first.scalar_subquery()).select_from(nodes))
     return min((at for (at,) in rows if at is not None), default=None)
+
+
+async def oldest_of(connection: AsyncConnection, book: str) -> float | None:
+    """Return the epoch second of the oldest event that is kept of a book, None for none."""
+    first = select(EVENT.c.at).where(EVENT.c.book == book).order_by(EVENT.c.seq).limit(1)
+    at: float | None = (await connection.execute(first)).scalar()
+    return at
 
 
 async def boots(connection: AsyncConnection, since: float, until: float) -> list[tuple[str, float]]:

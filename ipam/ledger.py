@@ -9,14 +9,22 @@ in their old order, into the next batch; the login that waited is not answered, 
 limit like one whose session never began. A crash forgets them, and nobody had been told. Where it is not known
 whether a commit took place, `settle` decides by what the store has. So an address has one owner in memory at any
 time, one on disk at any time, and each subscriber was told only of leases that are on disk.
+
+A batch has a few hundred changes, so that the event loop is not held for long. What waits of a slot goes into one
+batch, in its order, so that the row of the slot is what is true after the last of them. Of different slots those of
+logins go first, because a subscriber waits for them; a quarter of each batch is left to the others. What happens to
+fixed units goes with the logins, in its order: a unit may be in a pool by now, and its old owner must be off the disk
+before a new one is on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any, Final, NamedTuple, cast
 
 from ipam.history import Chain, Change, HistoryEvent
+from ipam.kinds import Cause, Kind
 
 
 class LeaseRow(NamedTuple):
@@ -83,51 +91,57 @@ class Batch(NamedTuple):
 
 
 _Slot = tuple[str, str, int]  # tenant, pool, slot
+_Noted = tuple[int, Change]  # with its serial before it
+_Queue = dict[_Slot, list[_Noted]]
+_LOGIN: Final = Cause.LOGIN.value
+_FIXED: Final = Kind.FIXED.value
+ALL: Final = 1 << 60
 
 
 class Ledger:
     """The changes of one book that are not durable yet, and the end of its chain."""
 
-    __slots__ = (
-        "_changes",
-        "_dirty",
-        "_durable",
-        "_flying",
-        "_flying_made",
-        "_flying_slots",
-        "_made",
-        "_stored",
-        "most",
-    )
+    __slots__ = ("_flying", "_flying_slots", "_logins", "_made", "_others", "_pending", "_stored", "most")
 
     def __init__(self, chain: Chain, most: int) -> None:
         self._stored = chain  # as the store has it
-        self._changes: list[Change] = []
-        self._dirty: dict[_Slot, Change] = {}  # with the last change of each
+        # What waits, by slot: where somebody has logged in meanwhile, and the others.
+        self._logins: _Queue = {}
+        self._others: _Queue = {}
         self._flying: tuple[HistoryEvent, ...] = ()
-        self._flying_slots: dict[_Slot, Change] = {}
+        self._flying_slots: _Queue = {}
         # Changes are counted apart from `seq`, because some may be forgotten before they get one.
         self._made = 0
-        self._flying_made = 0
-        self._durable = 0
+        self._pending: dict[int, None] = {}  # serials in their order, of the batch under way too
         self.most = most
 
     def note(self, change: Change) -> int:
         """Take a change up; return its serial, for `durable`."""
-        self._changes.append(change)
-        self._dirty[change[3], change[5], change[20]] = change  # tenant, pool, slot
         self._made += 1
-        return self._made
+        serial = self._made
+        self._pending[serial] = None
+        slot = (change[3], change[5], change[20])  # tenant, pool, slot
+        noted = self._logins.get(slot)
+        if noted is None:
+            noted = self._others.get(slot)
+            if change[18] == _LOGIN or change[6] == _FIXED:
+                if noted is not None:
+                    del self._others[slot]
+                noted = self._logins[slot] = noted or []
+            elif noted is None:
+                noted = self._others[slot] = []
+        noted.append((serial, change))
+        return serial
 
     @property
     def waiting(self) -> int:
         """How many changes are not durable yet."""
-        return len(self._flying) + len(self._changes)
+        return len(self._pending)
 
     @property
     def behind(self) -> bool:
         """Whether so much waits that no new lease may be begun."""
-        return len(self._flying) + len(self._changes) >= self.most
+        return len(self._pending) >= self.most
 
     @property
     def stored_seq(self) -> int:
@@ -140,39 +154,49 @@ class Ledger:
         return self._stored.seq, self._stored.hash
 
     def durable(self, serial: int) -> bool:
-        """Tell whether the change with that serial is on disk."""
-        return serial <= self._durable
+        """Tell whether the change with that serial is on disk; those before it need not be."""
+        return serial not in self._pending
 
-    def seal(self) -> tuple[tuple[HistoryEvent, ...], Iterable[Change]] | None:
+    def durable_before(self) -> int:
+        """Return the serial before which every change is on disk."""
+        return next(iter(self._pending), self._made + 1)
+
+    def seal(self, most: int = ALL) -> tuple[tuple[HistoryEvent, ...], Iterable[Change]] | None:
         """Return the events of the next batch and the last change of each slot, None where there is nothing to write.
 
-        One batch is under way at a time: it must be confirmed or refused before the next.
+        There are `most` events, or more where one slot has several. One batch is under way at a time: it must be
+        confirmed or refused before the next.
         """
         assert not self._flying, "a batch is under way"
-        if not self._changes:
+        if not self._pending:
             return None
-        chain = Chain(self._stored.book, self._stored.seq, self._stored.hash)
-        self._flying = chain.extend(self._changes)
-        self._flying_slots = self._dirty
-        self._flying_made = self._made
-        self._changes = []
-        self._dirty = {}
-        return self._flying, self._flying_slots.values()
+        taken: _Queue = {}
+        left = _move(self._logins, taken, most - min(len(self._others), most // 4))
+        left = _move(self._others, taken, left + min(len(self._others), most // 4))
+        end = Chain(self._stored.book, self._stored.seq, self._stored.hash)
+        self._flying = end.extend([change for _, change in sorted(chain.from_iterable(taken.values()))])
+        self._flying_slots = taken
+        return self._flying, [noted[-1][1] for noted in taken.values()]
 
     def confirm(self) -> None:
         """The batch under way is on disk."""
         last = self._flying[-1]
         self._stored = Chain(last.book, last.seq, last.hash)
-        self._durable = self._flying_made
+        for noted in self._flying_slots.values():
+            for serial, _ in noted:
+                del self._pending[serial]
+        if not self._pending:
+            self._pending = {}  # without the places of those that were in it
         self._flying = ()
         self._flying_slots = {}
 
     def refuse(self) -> None:
         """Nothing of the batch under way was stored: it will be a part of the next one."""
-        self._changes[:0] = [event.change for event in self._flying]
-        self._dirty = {**self._flying_slots, **self._dirty}
-        self._flying = ()
-        self._flying_slots = {}
+        flying, self._flying, self._flying_slots = self._flying_slots, (), {}
+        for slot, noted in flying.items():
+            later = self._logins.pop(slot, []) or self._others.pop(slot, [])
+            noted.extend(later)
+        self._logins = {**flying, **self._logins}
 
     def settle(self, stored_seq: int) -> bool:
         """Confirm or refuse the batch under way by the last `seq` that the store has; return which it was."""
@@ -188,18 +212,39 @@ class Ledger:
         They can never be stored, and none was told to anybody. No batch may be under way.
         """
         assert not self._flying, "a batch is under way"
+        before = len(self._pending)
+        for queue in (self._logins, self._others):
+            for slot in [each for each in queue if each[:2] == (tenant, pool) and first <= each[2] <= last]:
+                for serial, _ in queue.pop(slot):
+                    del self._pending[serial]
+        return before - len(self._pending)
 
-        def lost(each: Change) -> bool:
-            return (each.tenant, each.pool) == (tenant, pool) and first <= each.slot <= last
-
-        before = len(self._changes)
-        self._changes = [each for each in self._changes if not lost(each)]
-        self._dirty = {slot: each for slot, each in self._dirty.items() if not lost(each)}
-        if not self._changes:
-            self._durable = self._made
-        return before - len(self._changes)
+    def abandon(self) -> None:
+        """Drop all that waits: of a book that is stored nowhere. No batch may be under way."""
+        assert not self._flying, "a batch is under way"
+        self._logins, self._others, self._pending = {}, {}, {}
 
     def holds(self, tenant: str, pool: str, first: int, last: int) -> bool:
         """Tell whether something about those slots still waits to be written."""
-        slots = (*self._flying_slots, *self._dirty)
+        queues = (self._flying_slots, self._logins, self._others)
+        if first == last:
+            return any((tenant, pool, first) in queue for queue in queues)
+        slots = chain.from_iterable(queues)
         return any(each[:2] == (tenant, pool) and first <= each[2] <= last for each in slots)
+
+
+def _move(queue: _Queue, taken: _Queue, most: int) -> int:
+    """Move whole slots from the front of a queue until `most` changes are moved; return how many more might be."""
+    moved: _Queue = {}
+    for slot, noted in queue.items():
+        if most <= 0:
+            break
+        moved[slot] = noted
+        most -= len(noted)
+    if len(moved) == len(queue):
+        queue.clear()
+    else:
+        for slot in moved:
+            del queue[slot]
+    taken.update(moved)
+    return max(most, 0)

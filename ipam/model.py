@@ -12,7 +12,9 @@ from ipam.address import Malformed, Unit, read_span
 from ipam.kinds import BITS, SPACE_OF, Kind, Order, PoolState, Space
 
 MOST_SLOTS = 1 << 62
-"""Slots of one pool; more would not fit the databases' integers."""
+"""Slots of one range: of a larger one, such as a /64 of single addresses, only the first are leased."""
+
+_LAST_SLOT = (1 << 63) - 1  # more would not fit the databases' integers
 
 _NIBBLE = 4
 _PORTS = 1 << 16
@@ -180,7 +182,8 @@ def span_of(pool: Pool, part: Range) -> tuple[int, int]:
 def range_of(given: str, pool: Pool) -> Range:
     """Read `192.0.2.0/24` or `192.0.2.10-192.0.2.99` (outside addresses, for port blocks) as the pool's next range.
 
-    Raises Malformed where it is no whole number of units, or too many.
+    Of a range with more than `MOST_SLOTS` units only the first are taken. Raises Malformed where it is no whole
+    number of units.
     """
     if pool.kind is Kind.CGN_BLOCK:
         first, last = read_span(Space.IPV4, given)
@@ -191,9 +194,9 @@ def range_of(given: str, pool: Pool) -> Range:
         if first % size or (last + 1) % size:
             raise Malformed(given, f"a whole number of /{pool.unit_length} units")
         slots = (last - first + 1) // size
-    if not 0 < slots <= MOST_SLOTS:
-        raise Malformed(given, f"a range of 1 to {MOST_SLOTS} units")
-    return Range(first=first, slots=slots, first_slot=pool.next_slot)
+    if slots <= 0:
+        raise Malformed(given, "a range of at least one unit")
+    return Range(first=first, slots=min(slots, MOST_SLOTS), first_slot=pool.next_slot)
 
 
 def faults(pool: Pool) -> tuple[Problem, ...]:
@@ -207,6 +210,8 @@ def faults(pool: Pool) -> tuple[Problem, ...]:
         found.append(("pool-thresholds", "0 <= critical <= low <= 100 per cent is expected"))
     if pool.order is Order.SHUFFLED and not pool.key:
         found.append(("pool-key", "a shuffled order needs a key"))
+    if pool.next_slot - 1 > _LAST_SLOT:
+        found.append(("pool-size", f"its ranges have more than {_LAST_SLOT + 1} units together"))
     if pool.name in pool.fallbacks:
         found.append(("pool-fallback", "it is its own fallback"))
     return tuple(

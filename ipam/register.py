@@ -14,7 +14,7 @@ from ipam.history import NOBODY, Chain, Change, new_change
 from ipam.kinds import DECLINED, HELD, STATE_NAMES, STATES, Cause, ClockQuality, Kind, Space
 from ipam.layout import Listed
 from ipam.lease import Utilisation
-from ipam.ledger import Batch, Fence, LeaseRow, Ledger
+from ipam.ledger import ALL, Batch, Fence, LeaseRow, Ledger
 from ipam.model import Pool, space_of, span_of
 from ipam.segment import Segment
 from ipam.shelf import Shelf, Tenure
@@ -61,11 +61,22 @@ class Register:
         """Take over another definition of a pool, and open the slots of ranges that are new."""
         shelf = self.shelves[pool.tenant, pool.name]
         known = shelf.pool.next_slot
+        if pool.site != shelf.pool.site:
+            self._move(shelf, pool)
         shelf.redefine(pool)
         if not shelf.divided and pool.next_slot > known:
             shelf.open_slots(known, pool.next_slot - 1)
         self._stale.add((pool.tenant, pool.vrf, space_of(pool)))
         return shelf
+
+    def _move(self, shelf: Shelf, pool: Pool) -> None:
+        """Count a shelf at another site from now on."""
+        counts = shelf.allocator.counts
+        for sign, each in ((-1, shelf.pool), (1, pool)):
+            site = next(iter(self._tallies(each)))
+            for state, number in enumerate(counts):
+                site[state] += sign * number
+        shelf.allocator.tallies = (counts, *self._tallies(pool))
 
     def _tallies(self, pool: Pool) -> Iterable[list[int]]:
         for level, name in (("site", pool.site), ("vrf", pool.vrf), ("tenant", "")):
@@ -214,12 +225,12 @@ class Register:
         if known is None or due < known:
             self.waiting[shelf] = due
 
-    def batch(self) -> Batch | None:
-        """Return what must be stored next, in one transaction; None where there is nothing.
+    def batch(self, most: int = ALL) -> Batch | None:
+        """Return what must be stored next, in one transaction, about `most` changes; None where there is nothing.
 
         Then call `ledger.confirm`, `ledger.refuse` or `ledger.settle`.
         """
-        sealed = self.ledger.seal()
+        sealed = self.ledger.seal(most)
         if sealed is None:
             return None
         events, last_changes = sealed

@@ -14,6 +14,7 @@ from ipam.kinds import BOUND, TENTATIVE, Cause, PoolState
 from ipam.model import Pool, Problem, Range, range_of, space_of, span_of
 from ipam.overlap import check
 from ipam.register import Register
+from ipam.segment import Segment
 from ipam.shelf import Shelf, Tenure
 
 
@@ -90,17 +91,44 @@ def set_state(register: Register, tenant: str, name: str, state: PoolState) -> P
 
 
 def exclude(register: Register, tenant: str, name: str, first: int, last: int, at: float) -> Pool:
-    """Give out no number from `first` to `last` any more: what is leased there is taken out when it ends."""
+    """Give out no number from `first` to `last` any more: what is leased there is taken out when it ends.
+
+    Of port blocks the numbers are outside addresses.
+    """
     shelf = register.shelves[tenant, name]
-    for part in shelf.pool.ranges:
-        begin, end = span_of(shelf.pool, part)
-        if first <= end and begin <= last:
-            low, high = shelf.layout.slot(max(first, begin)), shelf.layout.slot(min(last, end))
-            for segment in shelf.allocator.segments:
-                if segment.low <= high and low < segment.low + segment.count:
-                    _exclude(register, shelf, segment.low, low, high, at)
+    for segment, low, high in _touched(shelf, first, last):
+        _exclude(register, shelf, segment.low, low, high, at)
     pool = replace(shelf.pool, exclusions=(*shelf.pool.exclusions, (first, last)))
     return register.redefine(pool).pool
+
+
+def include(
+    register: Register, tenant: str, name: str, first: int, last: int, now: float, at: float
+) -> None:
+    """Give out excluded numbers again; a slot that was used before waits as after a lease first.
+
+    Call it once the pool's definition has these exclusions no longer.
+    """
+    shelf = register.shelves[tenant, name]
+    allocator = shelf.allocator
+    for segment, low, high in _touched(shelf, first, last):
+        for cell in allocator.include(segment, low, high):
+            old = allocator.states[cell]
+            if allocator.enable(cell, now) != old:
+                register.record(shelf, cell, old, Cause.ENABLED, at)
+    shelf.close_as_defined()
+
+
+def _touched(shelf: Shelf, first: int, last: int) -> list[tuple[Segment, int, int]]:
+    """Return the segments that some numbers lie in, with the first and the last slot of these there."""
+    found: list[tuple[Segment, int, int]] = []
+    for part in shelf.pool.ranges:
+        low, high = shelf.slots_touched(part, first, last)
+        for segment in shelf.allocator.segments:
+            begin, end = max(low, segment.low), min(high, segment.low + segment.count - 1)
+            if begin <= end:
+                found.append((segment, begin, end))
+    return found
 
 
 def _exclude(register: Register, shelf: Shelf, segment_low: int, low: int, high: int, at: float) -> None:

@@ -164,6 +164,34 @@ class Segment:
         self.unused_excluded += unused
         return unused
 
+    def include(self, first: int, last: int) -> int:
+        """Let excluded slots be given out again; return how many of them had no cell."""
+        if self.barred:
+            self.barred = False
+            self._excluded = [(self.low, self.low + self.count - 1)]
+            self.unused_excluded = self.count - len(self.cells())
+        freed, left = 0, []
+        for begin, end in self._excluded:
+            low, high = max(begin, first), min(end, last)
+            if low > high:
+                left.append((begin, end))
+                continue
+            freed += high - low + 1 - len(self.cells_between(low, high))
+            left += [(begin, low - 1)] if begin < low else []
+            left += [(high + 1, end)] if high < end else []
+        self._excluded = left
+        self.unused_excluded -= freed
+        return freed
+
+    def passed(self, first: int, last: int) -> list[int]:
+        """Return those of some slots whose turn has passed and that have no cell all the same."""
+        shuffle = self._shuffle
+        if shuffle is None:
+            first, last = max(first, self.low), min(last, self.low + self.high - 1)
+            return [slot for slot in range(first, last + 1) if self._cells[slot - self.low] < 0]
+        slots = (self.low + shuffle.forward(number) for number, cell in enumerate(self._cells) if cell < 0)
+        return [slot for slot in slots if first <= slot <= last]
+
     def note_carved_excluded(self) -> None:
         """An excluded slot has got a cell."""
         if not self.barred:

@@ -169,7 +169,7 @@ class Shelf:
         """Return the excluded slots of a range as sorted spans that do not touch each other."""
         spans: list[tuple[int, int]] = []
         for first, last in sorted(self.pool.exclusions):
-            out_low, out_high = self._slots_touched(part, first, last)
+            out_low, out_high = self.slots_touched(part, first, last)
             out_low, out_high = max(out_low, low), min(out_high, high)
             if out_low > out_high:
                 continue
@@ -179,7 +179,8 @@ class Shelf:
                 spans.append((out_low, out_high))
         return spans
 
-    def _slots_touched(self, part: Range, first: int, last: int) -> tuple[int, int]:
+    def slots_touched(self, part: Range, first: int, last: int) -> tuple[int, int]:
+        """Return the first and the last slot of a range that some numbers touch; the first is greater for none."""
         if self.pool.kind is Kind.CGN_BLOCK:
             per_address = blocks_per_address(self.pool)
             low, high = (first - part.first) * per_address, (last - part.first + 1) * per_address - 1
@@ -251,9 +252,10 @@ class Shelf:
         allocator.put_back(cell, key, state, marks & ~(KEPT | EXACT), now)
         if owner is None or not lease_id or state == FREE:
             return None
-        subscriber = owner if subscriber == owner else subscriber  # one text in memory, not two
-        party = new_party(Party, (subscriber, intern(nas), circuit, mac))
-        tenure = Tenure(lease_id, self.layout.unit(slot), owner, party, since_at)
+        tenure = Tenure(lease_id, self.layout.unit(slot), owner, NOBODY, since_at)
+        tenure.subscriber = owner if subscriber == owner else subscriber  # one text in memory, not two
+        tenure.nas = intern(nas)
+        tenure.circuit, tenure.mac = circuit, mac
         tenure.session = session
         tenure.bundle_id = bundle_id
         return tenure

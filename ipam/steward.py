@@ -46,10 +46,11 @@ class Steward:
         known = allocator.reserved_for.get(cell)
         if known is not None and known != key:
             return Conflict(unit, shelf.pool.name, LeaseState.RESERVED, plain_owner(known))
-        earlier = register.set_aside.get(aside)
-        if earlier is not None and earlier != (reservation.vrf, unit):
-            return Conflict(earlier[1], shelf.pool.name, LeaseState.RESERVED, owner)
-        register.set_aside[aside] = (reservation.vrf, unit)
+        if aside[2] is not Kind.FIXED:  # a block is kept for its owner, but no login asks for it by its kind
+            earlier = register.set_aside.get(aside)
+            if earlier is not None and earlier != (reservation.vrf, unit):
+                return Conflict(earlier[1], shelf.pool.name, LeaseState.RESERVED, owner)
+            register.set_aside[aside] = (reservation.vrf, unit)
         if known is not None:
             return 0
         old = allocator.states[cell]
@@ -68,8 +69,9 @@ class Steward:
         if place is None or place[0].allocator.reserved_for.get(cell) != exact_key(owner, reservation.unit):
             return None
         shelf, allocator = place[0], place[0].allocator
-        kind = _kind_at(shelf, reservation.unit)
-        register.set_aside.pop((reservation.tenant, owner, kind), None)
+        aside = (reservation.tenant, owner, _kind_at(shelf, reservation.unit))
+        if register.set_aside.get(aside) == (reservation.vrf, reservation.unit):
+            del register.set_aside[aside]
         old = allocator.states[cell]
         if old != RESERVED:
             allocator.unreserve(cell, now)
@@ -141,6 +143,22 @@ class Steward:
         cell = place[0].allocator.carve(place[1])
         return None if cell == NONE else (place[0], cell)
 
+    def left(self, tenant: str, owner: str, bundle_id: int, session: str) -> tuple[tuple[str, Unit], ...]:
+        """Return what of pools waits for an owner of a bundle, or of a session, that has ended: VRF and unit each.
+
+        Looks at all pools; not for each login.
+        """
+        owner = clean(owner)
+        found: list[tuple[str, Unit]] = []
+        for (whose, _), shelf in self.register.shelves.items():
+            cell = shelf.allocator.by_owner.get(owner, NONE) if whose == tenant else NONE
+            tenure = None if cell == NONE else shelf.tenures.get(cell)
+            if tenure is None or tenure.claims:
+                continue
+            if (bundle_id and tenure.bundle_id == bundle_id) or (session and tenure.session == session):
+                found.append((shelf.pool.vrf, tenure.unit))
+        return tuple(found)
+
     # --- accounting reports ----------------------------------------------------------------------
 
     def observe(
@@ -196,7 +214,7 @@ class Steward:
         """`seen`, who is not its owner, was found at a unit: record it, and keep the slot from everybody.
 
         A lease goes on, because only policy may end a session, but its slot is quarantined when it ends. What was
-        not leased is quarantined now. The same again, before that is over, is recorded once.
+        not leased is quarantined now. The same again, before that is over, is recorded once, and it is over later.
         """
         found = self._cell(tenant, vrf, unit)
         if found is None:
@@ -206,7 +224,10 @@ class Steward:
         holder = shelf.owner_of(cell)
         old = allocator.states[cell]
         serial = 0
-        if not allocator.marks[cell] & SHUN:
+        if allocator.marks[cell] & SHUN:
+            if QUARANTINED <= old <= DECLINED:
+                allocator.shun(cell, old, now)
+        else:
             if TENTATIVE <= old <= BOUND or old == DISABLED:
                 allocator.marks[cell] |= SHUN
             else:

@@ -5,8 +5,8 @@ A connection of SQLite or PostgreSQL is passed in; whoever opened the transactio
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -22,6 +22,9 @@ _LEASE_KEY = ("tenant", "pool", "slot")
 _LEASE_COLUMNS = tuple(LEASE.c.keys())
 _EVENT_COLUMNS = tuple(EVENT.c.keys())
 _PAGE = 5_000
+_CHUNK = 1_000
+
+_Item = TypeVar("_Item")
 
 
 class Fenced(Exception):
@@ -61,11 +64,17 @@ async def save_batch(connection: AsyncConnection, batch: Batch) -> None:
         await _SQLITE_EVENT.write(connection, [_event_values(each) for each in batch.events])
         await _SQLITE_UPSERT.write(connection, rows)
         return
-    events = [dict(zip(_EVENT_COLUMNS, _event_values(each), strict=True)) for each in batch.events]
-    await connection.execute(insert(EVENT), events)
-    if rows:
-        values = [dict(zip(_LEASE_COLUMNS, row, strict=True)) for row in rows]
+    for events in _chunks(batch.events):
+        values = [dict(zip(_EVENT_COLUMNS, _event_values(each), strict=True)) for each in events]
+        await connection.execute(insert(EVENT), values)
+    for some in _chunks(rows):
+        values = [dict(zip(_LEASE_COLUMNS, row, strict=True)) for row in some]
         await connection.execute(_upsert(postgresql_insert), values)
+
+
+def _chunks(of: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Yield parts that PostgreSQL stores well within its time limit for a statement."""
+    return (of[start : start + _CHUNK] for start in range(0, len(of), _CHUNK))
 
 
 def _event_values(event: HistoryEvent) -> tuple[Any, ...]:
@@ -76,10 +85,11 @@ def _event_values(event: HistoryEvent) -> tuple[Any, ...]:
 async def _check_fences(connection: AsyncConnection, batch: Batch) -> None:
     """See that each block is still this node's, and let nobody take it before the transaction is over."""
     key = tuple_(BLOCK.c.tenant, BLOCK.c.pool, BLOCK.c.first_slot, BLOCK.c.generation)
-    statement = select(BLOCK.c.tenant, BLOCK.c.pool, BLOCK.c.first_slot, BLOCK.c.generation)
-    statement = statement.where(key.in_([tuple(each) for each in batch.fences]), BLOCK.c.owner == batch.book)
-    held = await connection.execute(statement.order_by(*key).with_for_update(read=True))
-    ours = {Fence(*row) for row in held}
+    mine = select(BLOCK.c.tenant, BLOCK.c.pool, BLOCK.c.first_slot, BLOCK.c.generation)
+    mine = mine.where(BLOCK.c.owner == batch.book).order_by(*key).with_for_update(read=True)
+    ours: set[Fence] = set()
+    for some in _chunks(sorted(batch.fences)):
+        ours.update(Fence(*row) for row in await connection.execute(mine.where(key.in_(some))))
     lost = tuple(each for each in batch.fences if each not in ours)
     if lost:
         raise Fenced(lost)

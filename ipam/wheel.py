@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from math import ceil
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -24,7 +23,9 @@ class Wheel(Generic[Item]):
 
     def put(self, item: Item, due: float) -> None:
         """Let `due` yield the item at that time, or up to a second later."""
-        second = ceil(due)
+        second = int(due)
+        if second < due:
+            second += 1
         items = self._by_second.get(second)
         if items is None:
             self._by_second[second] = [item]

@@ -74,6 +74,7 @@ class Access:
         self._hashes = hashes
         self._on_event = on_event
         self._leasing = leasing
+        leasing.serve(self._answered, self._dropped)
         self._numbers = numbers
         self._hashes_free = max_pending_hashes
         self.reject_delay_s = reject_delay_s
@@ -215,18 +216,16 @@ class Access:
         reply = self._accept_with(decision, permit, proof, bundle)
         if reply is None:
             return self._deny(decision, Deny.UNRENDERABLE)
-        self._note_permit(decision, permit, question)
+        if question is not None:
+            self._reserve(permit, question)
         if bundle is None or self._leasing.ready(decision, bundle):
+            self._note_permit(decision, permit, question)
             return reply
-        self._wait(decision, bundle, reply)
+        self._wait(bundle, Held(decision.waiting(), reply, decision, permit, question))
         return None
 
     def _accept_with(
-        self,
-        decision: Decision,
-        permit: Permit,
-        proof: Proof,
-        bundle: Bundle | None,
+        self, decision: Decision, permit: Permit, proof: Proof, bundle: Bundle | None
     ) -> bytes | None:
         """Return the Access-Accept with those leases; None where it cannot be said, then they are given back."""
         try:
@@ -242,10 +241,13 @@ class Access:
             return None
 
     def _note_permit(self, decision: Decision, permit: Permit, question: Question | None) -> None:
-        """Remember what was permitted, for the Start and for the next login."""
-        nas, subscriber = decision.client.nas, permit.subscriber
+        """Count and remember what was permitted and told, for the Start and for the next login."""
+        nas, subscriber, label = decision.client.nas, permit.subscriber, decision.client.label
+        self._reservations.young[permit.uid] = permit
+        self._counts.requests[(_ACCESS_REQUEST, label, "accept", permit.reason or decision.method)] += 1
+        self._trace.permit(decision)
         if question is not None:
-            self._settle(decision, permit, question)
+            self._learn(decision, permit, question)
         if permit.reason:
             self._reservations.remember(caller_of(nas, decision.packet), permit)
         elif self._reservations.remembers:
@@ -255,16 +257,25 @@ class Access:
             if login is not None:
                 self._loops.permitted(login)
 
-    def _wait(self, decision: Decision, bundle: Bundle, reply: bytes) -> None:
+    def _wait(self, bundle: Bundle, held: Held) -> None:
         """Answer when the leases are on disk; a repeat of the request meanwhile is not looked at."""
-        waiting = decision.waiting()
+        decision, waiting = held.decision, held.waiting
         if not decision.waited_s:  # a slow hash has done so before
             decision.endpoint.duplicates.keep(waiting.key, waiting.authenticator, b"")
-        self._leasing.hold(bundle, Held(waiting, reply, decision))
+        self._leasing.hold(bundle, held)
+
+    def _answered(self, held: Held) -> None:
+        """A login that waited for its leases was answered."""
+        self._note_permit(held.decision, held.permit, held.question)
+
+    def _dropped(self, held: Held) -> None:
+        """A login that waited for its leases is not answered; its decision says why."""
+        self._reservations.give_back(held.permit)
+        self._trace.deny(held.decision)
 
     def _accept(self, decision: Decision, permit: Permit, proof: Proof, leased: bytes) -> bytes:
         """Return the Access-Accept. Raises Unencodable where the attributes do not fit one packet."""
-        packet, label, uid = decision.packet, decision.client.label, permit.uid
+        packet, uid = decision.packet, permit.uid
         attributes = (
             permit.prepared.octets(uid)
             + leased
@@ -276,20 +287,20 @@ class Access:
         reply = sign_reply(_ACCEPT, packet.identifier, packet.authenticator, attributes, decision.signer)
         decision.prepared = permit.prepared
         decision.uid = uid
-        self._reservations.young[uid] = permit
-        self._counts.requests[(_ACCESS_REQUEST, label, "accept", permit.reason or proof.method)] += 1
-        self._trace.permit(decision)
         return reply
 
-    def _settle(self, decision: Decision, permit: Permit, question: Question) -> None:
-        """Note what the checks have asked for, now that the subscriber is let in."""
-        if question.limit is not None:
-            permit.attachment = question.attachment
-            permit.limit = question.limit
-            permit.mode = question.mode
-            self._reservations.hold(permit)
-        else:
+    def _reserve(self, permit: Permit, question: Question) -> None:
+        """Let the subscriber count as online from the decision on, where that is limited."""
+        if question.limit is None:
             permit.attachment = question.attachment_seen
+            return
+        permit.attachment = question.attachment
+        permit.limit = question.limit
+        permit.mode = question.mode
+        self._reservations.hold(permit)
+
+    def _learn(self, decision: Decision, permit: Permit, question: Question) -> None:
+        """Tie the subscriber to what it has shown, where its plan asks for that, now that it is let in."""
         rules, subscriber = question.rules, permit.subscriber
         # Who is walled in may be there because it came from elsewhere: nothing is learned from that.
         if rules.bind and rules.bind_learn and not permit.reason:

@@ -47,6 +47,7 @@ from daemon.replica.index import Index
 from daemon.store.journal import Journal, Record, read_last_seq
 from daemon.store.session_rows import APPLIED_SEQ, read_mark
 from daemon.store.writer import Writer
+from ipam.model import Pool, Range
 from radius.authenticator import request_is_authentic
 from radius.duplicates import Duplicates
 from radius.packet import decode
@@ -169,6 +170,7 @@ class RequestPath:
         self, index: Index, writer: Writer, options: Options, on_fault: Callable[[int], None]
     ) -> None:
         self.lease_keeping = LeaseKeeping(self.addresses, index, self.enforcement.session_event)
+        self.addresses.before_opening = self._cover
         self.port_blocks = Ingest()
         self.sessions.on_closed = self._session_closed
         self.accounting = Accounting(
@@ -288,10 +290,14 @@ class RequestPath:
             self.accounting.journal_interims()
             await self._close_rebooted()
             self.addresses.turn(self._session_lives)
+            self.lease_keeping.turn()
             for fresh in (self.keeper.counted, self.accounting.unpermitted):
                 if fresh:
                     self.enforcement.reconciler.mark(fresh)
                     fresh.clear()
+
+    async def _cover(self, pool: Pool, parts: tuple[Range, ...]) -> None:
+        await self.lease_keeping.cover(self.sessions.snapshot(), pool, parts)
 
     def _session_closed(self, session: Session) -> None:
         self.lease_keeping.ended(session)

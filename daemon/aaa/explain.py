@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from daemon.aaa import policy
 from daemon.aaa.decision import Decision
@@ -11,6 +12,7 @@ from daemon.aaa.reasons import Deny
 from daemon.aaa.standing import Standing
 from daemon.replica.records import IdentitySource, Subscriber
 from daemon.replica.rules import Act
+from ipam.address import Malformed, Unit, read_unit
 from ipam.kinds import Shortage
 from ipam.lease import Lease
 from radius import line, rates
@@ -30,7 +32,10 @@ class Step:
 
 
 def matches(decision: Decision, wanted: str, mac: str | None) -> bool:
-    """Tell whether a decision is about that user name, subscriber id, address or MAC (`mac`, canonical)."""
+    """Tell whether a decision is about that user name, subscriber id, address or MAC (`mac`, canonical).
+
+    An address or prefix that was leased counts, and what lies in it.
+    """
     packet = decision.packet
     name = packet.find(Attr.USER_NAME) or b""
     if name == wanted.encode() or (decision.subscriber is not None and decision.subscriber.id == wanted):
@@ -40,9 +45,23 @@ def matches(decision: Decision, wanted: str, mac: str | None) -> bool:
         if calling and line.canonical_mac(calling) == mac:
             return True
         return line.canonical_mac(name.decode("utf-8", "replace")) == mac
-    if decision.subscriber is not None and decision.subscriber.ipv4_address is not None:
-        return str(decision.subscriber.ipv4_address) == wanted
-    return False
+    fixed = None if decision.subscriber is None else decision.subscriber.ipv4_address
+    if fixed is not None and str(fixed) == wanted:
+        return True
+    unit = _unit(wanted) if decision.leases else None
+    return unit is not None and any(_holds(lease.unit, unit) for lease in decision.leases)
+
+
+@lru_cache(maxsize=8)
+def _unit(wanted: str) -> Unit | None:
+    try:
+        return read_unit(wanted)
+    except Malformed:
+        return None
+
+
+def _holds(outer: Unit, inner: Unit) -> bool:
+    return outer.space is inner.space and outer.value <= inner.value and inner.last <= outer.last
 
 
 def steps(decision: Decision) -> Iterator[Step]:

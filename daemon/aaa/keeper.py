@@ -22,10 +22,11 @@ from daemon.aaa.usage import Taken
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.leases.cgnat_ingest import Ingest
+from daemon.leases.settled_clock import SettledClock
 from daemon.replica.index import Index
 from daemon.replica.rules import NO_RULES
-from daemon.store import binding_rows, jobs, journal, session_addresses, session_rows, usage_rows
-from daemon.store.session_addresses import Written
+from daemon.store import binding_rows, jobs, journal, session_address_news, session_rows, usage_rows
+from daemon.store.session_address_news import Written
 from daemon.store.session_rows import APPLIED_SEQ
 from daemon.store.writer import Writer
 from radius import vendors
@@ -82,6 +83,7 @@ class Keeper:
         self._port_blocks = port_blocks
         self._addresses: Written = Written(TRACKED)
         self._applied_seq = 0
+        self._settled = SettledClock()
         self._missing: dict[tuple[str, str], float] = {}  # NASes of live sessions that are gone, since when
 
     async def restore(self, clients: Clients, remember: Callable[[journal.Record], None]) -> int:
@@ -137,8 +139,10 @@ class Keeper:
                 if now - pruned_at > _PRUNE_EVERY_S:
                     pruned_at = now
                     await self.close_of_removed()
-                    await self._prune()
-                if now - usage_pruned_at > _DAY_S:
+                    await self._forget()
+                    if self._settled.settled(self._clock.wall(), now):
+                        await self._prune()
+                if now - usage_pruned_at > _DAY_S and self._settled.settled(self._clock.wall(), now):
                     usage_pruned_at = now
                     await self._prune_usage()
             except StoreUnavailable:
@@ -251,11 +255,11 @@ class Keeper:
         others = {session.uid: session.others for session in taken.sessions if session.others}
         for session in taken.sessions:
             session.others = []
-        addresses = self._addresses.take(taken.sessions, lambda session: others.get(session.uid, ()))
+        news = self._addresses.take(taken.sessions, lambda session: others.get(session.uid, ()))
 
         async def save(connection: AsyncConnection) -> None:
             await session_rows.save(connection, rows)
-            await session_addresses.save(connection, addresses)
+            await session_address_news.save_news(connection, news)
             await usage_rows.save(connection, taken.rows)
 
         try:
@@ -294,10 +298,14 @@ class Keeper:
         while gone[-1]:
             await self._writer.commit(prune)
 
-    async def _prune(self) -> None:
+    async def _forget(self) -> None:
         at = self._clock.wall()
         while self._sessions.forget(at - self._retention.memory_s, _SLICE):  # noqa: ASYNC110 - not a wait
             await asyncio.sleep(0)  # let requests in between the slices
+
+    async def _prune(self) -> None:
+        """Drop what is old from the store; what the journal has of the last days cannot be had back."""
+        at = self._clock.wall()
         gone: list[int] = []
 
         async def prune(connection: AsyncConnection) -> None:

@@ -8,22 +8,32 @@ from a pool is told only when it is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Network
 
 from daemon.aaa.decision import Decision
 from daemon.aaa.endpoint import Endpoint, Waiting
 from daemon.aaa.lease_attributes import LeaseAttributes
+from daemon.aaa.lease_owner import (
+    circuit_of,
+    equipment_key,
+    equipment_of_packet,
+    fixed_units,
+    has_aside,
+    has_one_session,
+    vrf_of,
+)
 from daemon.aaa.reasons import Deny, Drop
+from daemon.aaa.reservations import Permit
+from daemon.aaa.standing import Question
 from daemon.leases.addresses import Addresses
 from daemon.metrics import RequestCounts
-from daemon.replica.records import Plan, Subscriber
-from ipam.address import Unit
+from daemon.replica.records import Nas, Plan, Subscriber
+from daemon.replica.rules import Act, Garden
 from ipam.history import Party
-from ipam.kinds import BITS, Cause, Kind, Shortage, Space
+from ipam.kinds import Kind, Shortage
 from ipam.lease import Bundle, Conflict, Exhausted, Request, Wanted
 from ipam.model import lease_time
 from ipam.selection import Facts, Selectors
-from radius import line, values
+from radius import values
 from radius.codes import Attr, Code
 from radius.definitions import Dictionary
 from radius.errors import Malformed
@@ -35,21 +45,29 @@ _ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
 _CALLING_STATION = int(Attr.CALLING_STATION_ID)
 _CHOICES_MOST = 50_000
 _REQUESTS_MOST = 1_000
-# RFC 2865 section 5.8: the user, or the NAS, shall choose the address. It is nobody's then.
-_CHOSEN_ELSEWHERE = (IPv4Address("255.255.255.255"), IPv4Address("255.255.255.254"))
+_USER_NAME = int(Attr.USER_NAME)
+_CAPTIVE = Act.CAPTIVE
+_ROUTED = frozenset((Kind.V4, Kind.V6_NA, Kind.V6_PREFIX, Kind.PD))  # what is of a VRF
 
 ReadText = Callable[[Packet, str], str | None]
 """(packet, attribute name) -> its value as text, None where the packet has none."""
 
 
+_Basis = tuple[Nas, Plan | None, Garden | None]
+
+
 class Choices:
-    """What logins of one sort are leased from pools: the same for all of a tenant and plan at a NAS."""
+    """What logins of one sort are leased from pools: the same for all of a tenant and plan at a NAS.
 
-    __slots__ = ("pooled", "requests", "units")
+    `basis` are the records that it was chosen by: where one has changed, it is chosen again.
+    """
 
-    def __init__(self, units: tuple[Wanted, ...], pooled: frozenset[Kind]) -> None:
+    __slots__ = ("basis", "pooled", "requests", "units")
+
+    def __init__(self, units: tuple[Wanted, ...], pooled: frozenset[Kind], basis: _Basis | None = None) -> None:
         self.units = units
         self.pooled = pooled
+        self.basis = basis
         self.requests: dict[float | None, Request] = {}  # by interim interval
 
     def request(self, tenant: str, interim_s: float | None) -> Request:
@@ -64,32 +82,35 @@ class Choices:
         return found
 
 
-_NOTHING = Choices((), frozenset())
-
-
 class Wants:
     """What a login is to be leased. `pooled` are the kinds that come from pools; the others are the platform's."""
 
-    __slots__ = ("choices", "owner", "pooled")
+    __slots__ = ("choices", "owner", "pooled", "vrf")
 
-    def __init__(self, owner: str, choices: Choices) -> None:
+    def __init__(self, owner: str, choices: Choices, vrf: str) -> None:
         self.owner = owner
         self.choices = choices
         self.pooled = choices.pooled
+        self.vrf = vrf
 
 
 class Held:
-    """An Access-Accept that waits for its leases to be on disk."""
+    """An Access-Accept that waits for its leases to be on disk; nothing of it is counted or remembered until then."""
 
-    __slots__ = ("decision", "reply", "waiting")
+    __slots__ = ("decision", "permit", "question", "reply", "waiting")
 
-    def __init__(self, waiting: Waiting, reply: bytes, decision: Decision) -> None:
+    def __init__(
+        self, waiting: Waiting, reply: bytes, decision: Decision, permit: Permit, question: Question | None
+    ) -> None:
         self.waiting = waiting
         self.reply = reply
         self.decision = decision
+        self.permit = permit
+        self.question = question
 
 
-_Key = tuple[str, str, str, str]
+OnHeld = Callable[[Held], None]
+_Key = tuple[str, str, str, str, bool]
 
 
 class Leasing:
@@ -102,67 +123,92 @@ class Leasing:
         self.attributes = LeaseAttributes()
         self._choices: dict[_Key, Choices] = {}
         self._generation = -1
+        self._on_answered: OnHeld | None = None
+        self._on_dropped: OnHeld | None = None
         addresses.serve(self._stored, self._refused)
 
     # --- what is wanted --------------------------------------------------------------------------
 
     def wants(self, decision: Decision, subscriber: Subscriber, access: Access) -> Wants | None:
         """Return what this login is to be leased; None: nothing."""
-        plan = decision.plan
-        choices = self._chosen(decision, subscriber, plan, access)
-        owner = subscriber.id
+        standing, plan = decision.standing, decision.plan
+        good = standing is None or standing.act is None
+        vrf = vrf_of(subscriber, plan)
+        if standing is not None and standing.plan is not None:
+            plan = standing.plan
+            vrf = plan.service.vrf or ""  # a restricted plan is taken as it is
+        garden = None
+        if standing is not None and standing.act is _CAPTIVE:
+            garden = decision.client.index.tenant.garden
+        choices = self._chosen(decision, subscriber.tenant, plan, access, garden)
         if subscriber.personal:
-            fixed = fixed_units(subscriber, vrf_of(subscriber, plan))
+            fixed = fixed_units(subscriber, vrf)
             if fixed or subscriber.ipv4_address is not None:
                 pooled = choices.pooled - {each.kind for each in fixed}
                 pooled -= set() if subscriber.ipv4_address is None else {Kind.V4}
                 chosen = tuple([each for each in choices.units if each.kind in pooled])
                 choices = Choices((*fixed, *chosen), pooled)
             if fixed:
-                return Wants(owner, choices)
+                return Wants(subscriber.id, choices, vrf)
         if not choices.units:
             return None
-        if not has_one_session(subscriber, plan) and not self._set_aside(subscriber, choices.pooled):
-            owner = owner_key(subscriber, plan, access, *_equipment(decision.packet, access))
-        return Wants(owner, choices)
+        owner = self._owner(decision, subscriber, access, good=good)
+        return Wants(owner, choices, vrf) if owner else None
+
+    def _owner(self, decision: Decision, subscriber: Subscriber, access: Access, *, good: bool) -> str:
+        """Return who owns what comes from pools; empty where nothing tells the login from those of others.
+
+        Who is not in good standing may be one session too many, let in to a garden or a lesser plan.
+        """
+        if good and has_one_session(subscriber, decision.plan):
+            return subscriber.id
+        if has_aside(subscriber, self._addresses.register):
+            return subscriber.id
+        packet = decision.packet
+        shown = equipment_of_packet(packet, decision.client.nas.id, access)
+        username = "" if subscriber.id else packet.find_text(_USER_NAME) or ""
+        return equipment_key(subscriber.id, access, shown, username)
 
     def _chosen(
-        self, decision: Decision, subscriber: Subscriber, plan: Plan | None, access: Access
+        self, decision: Decision, tenant: str, plan: Plan | None, access: Access, garden: Garden | None
     ) -> Choices:
         """Return the pools for each kind that selectors name and the NAS can be told of."""
         if self._generation != self._addresses.generation or len(self._choices) > _CHOICES_MOST:
             self._generation = self._addresses.generation
             self._choices.clear()
         nas, name = decision.client.nas, "" if plan is None else plan.id
-        key = (subscriber.tenant, name, nas.id, access)
+        key = (tenant, name, nas.id, access, garden is not None)
         found = self._choices.get(key)
-        if found is None:
-            selectors = self._addresses.selectors(subscriber.tenant)
-            found = _NOTHING if selectors is None else self._choose(decision, key, selectors, access)
-            if selectors is None or not selectors.attributes:  # else each login may differ
-                self._choices[key] = found
+        if found is not None and found.basis is not None:
+            known_nas, known_plan, known_garden = found.basis
+            if known_nas is nas and known_plan is plan and known_garden is garden:
+                return found
+        selectors = self._addresses.selectors(tenant)
+        basis = nas, plan, garden
+        if selectors is None:
+            found = Choices((), frozenset(), basis)
+        else:
+            found = self._choose(decision, selectors, access, basis)
+        if selectors is None or not selectors.attributes:  # else each login may differ
+            self._choices[key] = found
         return found
 
-    def _choose(self, decision: Decision, key: _Key, selectors: Selectors, access: Access) -> Choices:
-        client = decision.client
-        tenant, plan, nas, _ = key
+    def _choose(self, decision: Decision, selectors: Selectors, access: Access, basis: _Basis) -> Choices:
+        nas, plan, garden = basis
         shown = {each: self._read_text(decision.packet, each) for each in selectors.attributes}
         facts = Facts(
-            tenant=tenant,
-            plan=plan,
-            nas=nas,
-            site=client.nas.site or "",
+            tenant=nas.tenant,
+            plan="" if plan is None else plan.id,
+            nas=nas.id,
+            site=nas.site or "",
             attributes={each: text for each, text in shown.items() if text is not None},
         )
-        says, profile = self.attributes.says, client.profile
+        says, profile = self.attributes.says, decision.client.profile
         chosen = [each for each in selectors.choose(facts) if says(profile, access, each.kind)]
+        if garden is not None and garden.ipv4_pool is not None:  # a pool of the NAS, which it walls in
+            chosen = [each for each in chosen if each.kind is not Kind.V4]
         wanted = tuple([Wanted(each.kind, each.pools) for each in chosen])
-        return Choices(wanted, frozenset([each.kind for each in chosen]))
-
-    def _set_aside(self, subscriber: Subscriber, kinds: frozenset[Kind]) -> bool:
-        """Tell whether an operator has set something aside for the subscriber, which it gets with any equipment."""
-        aside = self._addresses.register.set_aside
-        return bool(aside) and any((subscriber.tenant, subscriber.id, kind) in aside for kind in kinds)
+        return Choices(wanted, frozenset([each.kind for each in chosen]), basis)
 
     # --- taking ----------------------------------------------------------------------------------
 
@@ -177,8 +223,12 @@ class Leasing:
         def party() -> Party:
             packet = decision.packet
             calling = packet.find_text(_CALLING_STATION) or ""
-            return Party(subscriber.id, decision.client.nas.id, _circuit(packet), calling)
+            return Party(subscriber.id, decision.client.nas.id, circuit_of(packet), calling)
 
+        astray = self._astray(subscriber.tenant, wants)
+        if astray:
+            decision.detail = f"{astray}, and the subscriber of VRF {wants.vrf or 'default'}"
+            return Deny.POOL_UNKNOWN
         request = wants.choices.request(subscriber.tenant, interim_s)
         now = self._addresses.clock.monotonic()
         taken = self._addresses.book.take(wants.owner, request, now, decision.at, party)
@@ -193,6 +243,25 @@ class Leasing:
         decision.detail = _shortage_text(taken)
         return Deny(taken.reason.value)
 
+    def _astray(self, tenant: str, wants: Wants) -> str:
+        """Return which of the wanted pools is of another VRF, where its addresses are others; empty: none."""
+        register = self._addresses.register
+        for each in wants.choices.units:
+            aside = register.set_aside.get((tenant, wants.owner, each.kind)) if register.set_aside else None
+            if aside is not None and each.unit is None and aside[0] != wants.vrf:
+                return f"{aside[1]}, which is set aside for {wants.owner}, is of VRF {aside[0] or 'default'}"
+            for name in each.pools:
+                shelf = register.find(tenant, name)
+                if shelf is None or each.kind not in _ROUTED:
+                    continue
+                if shelf.pool.vrf != wants.vrf:
+                    return f"pool {name} is of VRF {shelf.pool.vrf or 'default'}"
+                for other in shelf.pool.fallbacks:
+                    spare = register.find(tenant, other)
+                    if spare is not None and spare.pool.vrf != wants.vrf:
+                        return f"pool {other}, a fallback of {name}, is of VRF {spare.pool.vrf or 'default'}"
+        return ""
+
     def octets(self, decision: Decision, access: Access) -> bytes:
         """Return what the reply says of leases from pools; the platform's own are in the grant already.
 
@@ -204,9 +273,8 @@ class Leasing:
         return self.attributes.octets(decision.client.profile, access, pooled) if pooled else b""
 
     def give_back(self, bundle: Bundle, at: float) -> None:
-        """The login was not answered after all."""
-        addresses = self._addresses
-        addresses.book.release(bundle.id, Cause.REFUSED, addresses.clock.monotonic(), at, session="")
+        """The login was not answered after all; an earlier one that was keeps what both were given."""
+        self._addresses.book.give_back(bundle.id, self._addresses.clock.monotonic(), at)
 
     def ready(self, decision: Decision, bundle: Bundle) -> bool:
         """Tell whether a login may be answered at once with what it has taken.
@@ -220,9 +288,20 @@ class Leasing:
         self._addresses.lessor.wake()
         return True
 
+    def serve(self, on_answered: OnHeld, on_dropped: OnHeld) -> None:
+        """Name who is told what became of logins that waited."""
+        self._on_answered, self._on_dropped = on_answered, on_dropped
+
     def hold(self, bundle: Bundle, held: Held) -> None:
-        """Send the reply once the leases are on disk."""
-        self._addresses.lessor.wait(bundle, held)
+        """Send the reply once the leases are on disk; of a caller that asks again the latest request is answered."""
+        packet = held.decision.packet
+        caller = (bundle.id, held.decision.client.label, packet.find(_CALLING_STATION))
+        left = self._addresses.lessor.wait(bundle, held, caller)
+        if left is held:
+            self._drop(held, "too many logins wait for their leases to be stored")
+        elif left is not None:
+            self._counts.add(_ACCESS_REQUEST, left.decision.client.label, "drop", Drop.SUPERSEDED)
+            self._note_drop(left, Drop.SUPERSEDED, "its sender has asked again")
 
     def _stored(self, batch: list[Held]) -> None:
         """The leases are on disk: answer."""
@@ -230,19 +309,33 @@ class Leasing:
         for held in batch:
             endpoint = held.waiting.endpoint
             datagram = endpoint.finish(held.waiting, held.reply)
-            if datagram is not None:
-                by_endpoint.setdefault(endpoint, []).append(datagram)
+            if datagram is None:  # which is counted
+                self._note_drop(held, Drop.SUPERSEDED, "its sender has asked anew")
+                continue
+            by_endpoint.setdefault(endpoint, []).append(datagram)
+            if self._on_answered is not None:
+                self._on_answered(held)
         for endpoint, datagrams in by_endpoint.items():
             endpoint.socket.send(datagrams)
 
     def _refused(self, batch: list[Held]) -> None:
-        """The leases could not be stored: no answer, the NAS will ask again."""
+        """The leases could not be stored, or stand no more: no answer, the NAS will ask again."""
+        addresses = self._addresses
+        failing = addresses.away or addresses.lessor.failing
+        why = "its leases ended while it waited" if failing is None else f"leases cannot be stored: {failing}"
         for held in batch:
-            waiting = held.waiting
-            waiting.endpoint.duplicates.forget(waiting.key, waiting.authenticator)
-            held.decision.detail = "not answered: its leases could not be stored"
-            label = held.decision.client.label
-            self._counts.add(_ACCESS_REQUEST, label, "drop", Drop.STORE_UNAVAILABLE)
+            self._drop(held, why)
+
+    def _drop(self, held: Held, why: str) -> None:
+        waiting = held.waiting
+        waiting.endpoint.duplicates.forget(waiting.key, waiting.authenticator)
+        self._counts.add(_ACCESS_REQUEST, held.decision.client.label, "drop", Drop.STORE_UNAVAILABLE)
+        self._note_drop(held, Drop.STORE_UNAVAILABLE, why)
+
+    def _note_drop(self, held: Held, reason: Drop, why: str) -> None:
+        held.decision.reason, held.decision.detail = reason, f"not answered: {why}"
+        if self._on_dropped is not None:
+            self._on_dropped(held)
 
 
 def text_reader(dictionary: Dictionary) -> ReadText:
@@ -262,61 +355,6 @@ def text_reader(dictionary: Dictionary) -> ReadText:
             return None
 
     return read_text
-
-
-def vrf_of(subscriber: Subscriber, plan: Plan | None) -> str:
-    """Return the VRF that a subscriber's addresses are of; empty: the default one."""
-    own = None if subscriber.service is None else subscriber.service.vrf
-    return own or (None if plan is None else plan.service.vrf) or ""
-
-
-def fixed_units(subscriber: Subscriber, vrf: str) -> tuple[Wanted, ...]:
-    """Return the addresses, prefixes and routed blocks that the platform has given to a subscriber, each once."""
-    found: dict[Unit, Kind] = {}
-    if subscriber.ipv4_address is not None and subscriber.ipv4_address not in _CHOSEN_ELSEWHERE:
-        found[Unit(Space.IPV4, int(subscriber.ipv4_address), BITS[Space.IPV4])] = Kind.V4
-    if subscriber.ipv6_address is not None:
-        found[Unit(Space.IPV6, int(subscriber.ipv6_address), BITS[Space.IPV6])] = Kind.V6_NA
-    for prefix, kind in ((subscriber.ipv6_prefix, Kind.V6_PREFIX), (subscriber.ipv6_delegated, Kind.PD)):
-        if prefix is not None:
-            found.setdefault(Unit(Space.IPV6, int(prefix.network_address), prefix.prefixlen), kind)
-    for route in subscriber.routes:
-        block = route.prefix
-        six = isinstance(block, IPv6Network)
-        unit = Unit(Space.IPV6 if six else Space.IPV4, int(block.network_address), block.prefixlen)
-        found.setdefault(unit, Kind.FIXED)
-    return tuple(Wanted(kind, unit=unit, vrf=vrf) for unit, kind in found.items())
-
-
-def owner_key(subscriber: Subscriber, plan: Plan | None, access: Access, mac: str, circuit: str) -> str:
-    """Return by what the book knows the owner of a lease again.
-
-    PPP: the subscriber, with the equipment where several sessions are allowed, because each needs an address of its
-    own. IPoE: circuit and MAC. Always with the subscriber, so that a line that is sold again begins anew.
-    """
-    if has_one_session(subscriber, plan):
-        return subscriber.id
-    if access is Access.PPP:
-        return f"{subscriber.id}/{mac}" if mac else subscriber.id
-    parts = [each for each in (circuit, mac) if each]
-    return "/".join((subscriber.id, *parts))
-
-
-def has_one_session(subscriber: Subscriber, plan: Plan | None) -> bool:
-    """Tell whether a subscriber may be online once only, so that it needs no more than one address of a kind."""
-    limit = subscriber.simultaneous_use or (None if plan is None else plan.rules.simultaneous_use)
-    return limit == 1 and bool(subscriber.id)
-
-
-def _equipment(packet: Packet, access: Access) -> tuple[str, str]:
-    """Return MAC (or whatever calls) and circuit of a login; empty where it does not say."""
-    calling = packet.find_text(_CALLING_STATION) or ""
-    return line.canonical_mac(calling) or calling, "" if access is Access.PPP else _circuit(packet)
-
-
-def _circuit(packet: Packet) -> str:
-    circuit = line.read(packet).circuit_id
-    return "" if circuit is None else circuit.decode("utf-8", "backslashreplace")
 
 
 def _conflict_text(conflict: Conflict) -> str:

@@ -113,6 +113,13 @@ class Reservations:
         if held is not None:
             self._keep(key, [each for each in held if each is not permit and not _given_up(each, permit)])
 
+    def give_back(self, permit: Permit) -> None:
+        """A permit was not told to anybody: it does not count any more."""
+        key = (permit.subscriber.tenant, permit.subscriber.id)
+        held = self._held.get(key)
+        if held is not None:
+            self._keep(key, [each for each in held if each is not permit])
+
     def _keep(self, key: tuple[str, str], permits: list[Permit]) -> None:
         if permits:
             self._held[key] = permits

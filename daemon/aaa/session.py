@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from daemon.aaa.counters import Counters, Sample
+from ipam.address import Unit
 from radius.codes import AcctStatus, Attr
 from radius.grant import Grant
 
@@ -67,6 +68,10 @@ Line = tuple[bytes | None, bytes | None]
 NO_LINE: Line = (None, None)
 
 
+Had = tuple[str, Unit, str]
+"""VRF, unit and owner of a lease."""
+
+
 class Report(NamedTuple):
     """One accounting packet about one session, read.
 
@@ -114,6 +119,7 @@ class Session:
         "counted",
         "counted_at",
         "counters",
+        "had",
         "heard_at",
         "interim_s",
         "ipv6_octets",
@@ -173,6 +179,7 @@ class Session:
         self.others: list[tuple[int, bytes, float]] = []  # tracked values that are not the latest, not yet stored
         self.bundles: tuple[int, ...] = ()  # of leases of ours that go with it
         self.shown: tuple[bytes | None, ...] = ()  # addresses that were compared with the book of leases
+        self.had: tuple[Had, ...] = ()  # leases that ended when we concluded that it was gone
         self._latest: tuple[bytes | None, ...] = (None,) * len(TRACKED)
         self._latest_at = 0.0
         self._at_of: list[float] | None = None

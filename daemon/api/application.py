@@ -14,13 +14,20 @@ from starlette.responses import Response
 from config.errors import ConfigInvalid
 from daemon import logs
 from daemon.api.admin import admin_router
+from daemon.api.body_limit import BodyLimit
 from daemon.api.health import add_health
 from daemon.api.models import Failure
 from daemon.api.services import Services
 from daemon.errors import StoreUnavailable
 from daemon.sync.problems import DataInvalid
 
-_CODES = {404: "not-found", 405: "method-not-allowed", 409: "conflict", 422: "invalid-request"}
+_CODES = {
+    404: "not-found",
+    405: "method-not-allowed",
+    409: "conflict",
+    413: "too-large",
+    422: "invalid-request",
+}
 _FAULT = "the daemon has failed at this request; its log says how"
 
 
@@ -44,6 +51,7 @@ def admin_app(services: Services, version: str) -> FastAPI:
 def _add_failures(app: FastAPI) -> None:
     """Answer every failure in one shape, with the request's id echoed; a fault is logged once."""
     log = logs.logger("api")
+    app.add_middleware(BodyLimit)  # within the one that names the request
 
     def answer(request: Request, status: int, failure: Failure) -> JSONResponse:
         named = failure.model_copy(update={"request_id": request.state.request_id})

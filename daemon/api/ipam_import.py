@@ -9,7 +9,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
-from daemon.aaa.leasing import owner_key
+from daemon.aaa.lease_owner import owner_key
 from daemon.api.ipam_definitions_answers import own_tenant
 from daemon.api.ipam_leases_actions import Desk
 from daemon.leases.import_job import Busy, Importer, Step

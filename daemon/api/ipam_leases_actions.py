@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pwd
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.aaa.coa.job import Intent, Job, Kind, view
 from daemon.aaa.session import Session
+from daemon.api.actor import actor_of
 from daemon.api.ipam_lease_models import ActionView
 from daemon.api.ipam_leases_listing import lease_view
 from daemon.api.live_models import JobView
@@ -177,14 +177,3 @@ def _released(others: int) -> str:
         + ("the other lease" if others == 1 else f"the {others} other leases")
         + " of its login"
     )
-
-
-def actor_of(request: Request) -> str:
-    """Return who asks, as the kernel says it of the admin socket."""
-    uid = "" if request.client is None else request.client.host
-    if not uid.isdigit():
-        return uid or "unknown"
-    try:
-        return f"{pwd.getpwuid(int(uid)).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from ipaddress import IPv6Network
 
-from daemon.aaa.leasing import vrf_of
+from daemon.aaa.lease_owner import vrf_of
 from daemon.aaa.session import Session
 from daemon.api.ipam_lease_models import CheckView, FindingView
 from daemon.api.services import Services

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from daemon.api.actor import actor_of
 from daemon.api.models import Model, Page
 from daemon.clock import Clock
 from daemon.leases.export import Exporter, SigningKeyUnusable
@@ -212,7 +212,7 @@ def add_who_had(router: APIRouter, look_ups: LookUps) -> None:
     async def export(request: Request, asked: _Asks) -> SignedView:
         answer = await _answer(look_ups, asked)
         shown = view(answer).model_dump()
-        actor, at = _actor(request), look_ups.clock.wall()
+        actor, at = actor_of(request), look_ups.clock.wall()
         try:
             signed = await look_ups.exporter.sign(answer, shown, at=at, actor=actor, reason=asked.reason)
         except SigningKeyUnusable as error:
@@ -267,7 +267,7 @@ async def _audit(look_ups: LookUps, request: Request, asked: _Asked, answer: Ans
     place = "" if question.vrf is None else f" vrf {question.vrf or 'default'}"
     entry = Entry(
         at=look_ups.clock.wall(),
-        actor=_actor(request),
+        actor=actor_of(request),
         action=action,
         tenant=question.tenant or "",
         subject=f"{asked.given} at {utc(question.at)} +-{question.skew_s:g} s{place}",
@@ -279,17 +279,6 @@ async def _audit(look_ups: LookUps, request: Request, asked: _Asked, answer: Ans
         await audit_rows.save(connection, entry)
 
     await look_ups.writer.commit(write)
-
-
-def _actor(request: Request) -> str:
-    """Return who asks: on the admin socket the kernel names the user."""
-    uid = request.client.host if request.client is not None else ""
-    if not uid.isdigit():
-        return uid or "unknown"
-    try:
-        return f"{pwd.getpwuid(int(uid)).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"
 
 
 def view(answer: Answer) -> WhoHadView:

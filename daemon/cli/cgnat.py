@@ -300,7 +300,7 @@ def verify(context: click.Context, /, name: str, file: Path, output: str, **para
     of `conntrack -L`; - is standard input. Leaves with 3 where something differs, 7 where only some lines could be
     read, 1 where none could.
 
-    Example: dotmac-edge cgnat verify pop1 blocks.csv
+    Example: dotmac-edge cgnat verify pop1 -
     """
     with click.open_file(str(file), "rb") as opened:
         octets = opened.read()

@@ -65,7 +65,7 @@ def ask_command(
     Everybody who may have had it is named. The exit code is 0 where somebody is, 4 where nobody had it, 7 where
     nobody is known and records are missing, 1 where evidence was altered.
 
-    Example: dotmac-edge who-had 2001:db8:10:1::7 --at 2026-07-01T20:00:00Z --reason "case 17/26"
+    Example: dotmac-edge who-had ask 2001:db8:10:1::7 --at 2026-07-01T20:00:00Z --reason "case 17/26"
     """
     if file is not None and file.exists():
         raise click.UsageError(f"{file} exists: name a new file")
@@ -223,7 +223,7 @@ def key(context: click.Context, output: str) -> None:
 
 
 @group.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--key", "public_key", metavar="PUBLIC", help="The edge's public key, as `who-had key` prints it."
 )

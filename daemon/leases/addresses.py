@@ -7,7 +7,7 @@ pools there are goes through `leases.definitions`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic
 
@@ -17,6 +17,7 @@ from daemon.clock import Clock
 from daemon.leases import definitions_copy, shared_book
 from daemon.leases.definitions_copy import Definitions, DefinitionsCopy
 from daemon.leases.lessor import Context
+from daemon.leases.nodes_notes import Notes
 from daemon.leases.shared_store import SharedLessor, SharedWriter, reason_of
 from daemon.store.writer import Writer
 from ipam import definition_rows, store
@@ -25,13 +26,15 @@ from ipam.blocks import gain_block
 from ipam.book import Book
 from ipam.ledger import Fence
 from ipam.loading import load
-from ipam.model import Selector
+from ipam.model import Pool, Range, Selector
 from ipam.register import Register
 from ipam.restore import faults
 from ipam.selection import Selectors
 from ipam.steward import Steward
 
-_EXPIRE_MOST = 500  # steps in one turn, so that logins come in between
+# What a turn may take to end what is over, so that logins come in between, and after how many steps it looks.
+_EXPIRE_S = 0.002
+_EXPIRE_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,8 @@ class Addresses(Generic[Context]):
     """The book of leases and its store. `restore` first; until then there is no `register`, `book` and `steward`.
 
     `problems` are sentences about what could not be taken up at the start, for `status`. `on_fenced` is told which
-    blocks the shared store has given to another node. `away` says why the shared store does not serve: fixed
+    blocks the shared store has given to another node. `on_short` (tenant, pool) is asked where a login has found
+    nothing left: whether it may find something in a moment. `away` says why the shared store does not serve: fixed
     addresses go on then, without history, and logins that want a pool are refused; `leases.nodes` has it come back.
     """
 
@@ -73,7 +77,11 @@ class Addresses(Generic[Context]):
         self.copy = copy
         self.away: str | None = None
         self.strangers = 0  # stored slots of no pool here
+        self.replaying = False  # from `restore` until sessions are read back, too, and compared
+        self.notes = Notes()  # of sessions whose addresses are another node's to lease
         self.on_fenced: Callable[[tuple[Fence, ...]], None] = _ignore
+        self.on_short: Callable[[str, str], bool] = _never
+        self.before_opening: Callable[[Pool, tuple[Range, ...]], Awaitable[None]] = _cover_none
         self._selectors: dict[str, Selectors] = {}
         self.generation = 0  # rises with each change of selectors
         self._on_stored: Callable[[list[Context]], None] = _ignore
@@ -87,6 +95,7 @@ class Addresses(Generic[Context]):
 
     async def restore(self) -> None:
         """Read pools, leases and reservations back. Raises StoreUnavailable, but for a shared store: see `away`."""
+        self.replaying = True
         if isinstance(self.writer, SharedWriter):
             try:
                 await self.rejoin()
@@ -205,11 +214,23 @@ class Addresses(Generic[Context]):
 
         `lives` tells whether the session of a name is live: its leases then go on, however long nothing was heard.
         """
-        self.book.expire_due(self.clock.monotonic(), self.clock.wall(), _EXPIRE_MOST, lives)
-        if self.away is not None and self.register.batch() is not None:
-            self.register.ledger.confirm()  # of a book that is stored nowhere: nobody waits for it
-        self.lessor.wake()
+        clock = self.clock
+        now, at = clock.monotonic(), clock.wall()
+        while self.book.expire_due(now, at, _EXPIRE_STEPS, lives) >= _EXPIRE_STEPS:
+            if clock.monotonic() - now > _EXPIRE_S:
+                break
+        if self.away is not None:
+            self.register.ledger.abandon()  # of a book that is stored nowhere: nobody waits for it
+        self.lessor.turn()
 
 
 def _ignore(_what: object) -> None:
     return None
+
+
+async def _cover_none(_pool: Pool, _parts: tuple[Range, ...]) -> None:
+    return None
+
+
+def _never(_tenant: str, _pool: str) -> bool:
+    return False

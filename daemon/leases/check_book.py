@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 from daemon.leases.check_model import SLICE, Finding, Progress, Rule, Scope, Step
+from ipam.address import Unit
 from ipam.book import Book
+from ipam.cells import NONE
 from ipam.kinds import BOUND, DISABLED, TENTATIVE, Kind
+from ipam.model import Pool
 from ipam.register import Register
 from ipam.shelf import Shelf, plain_owner
 
@@ -40,8 +43,8 @@ async def steps(scope: Scope) -> AsyncIterator[Step]:
             cell = after
             yield Progress("slots", done, total)
             await asyncio.sleep(0)
-        for step in _reserved(register, shelf):
-            yield step
+        async for finding in _reserved(scope, shelf):
+            yield finding
 
 
 def _finding(shelf: Shelf, subject: str, text: str) -> Finding:
@@ -83,18 +86,40 @@ def _of_cell(shelf: Shelf, book: Book, cell: int) -> Iterator[str]:
             yield f"{shelf.unit(cell)} is leased and in no bundle, so nothing would ever end it"
 
 
-def _reserved(register: Register, shelf: Shelf) -> Iterator[Finding]:
-    """Yield slots that are set aside though there is no such reservation, as a crash may leave one behind."""
+async def _reserved(scope: Scope, shelf: Shelf) -> AsyncIterator[Finding]:
+    """Yield slots that are set aside for no reason, as a crash may leave one behind.
+
+    A reservation is one; so is a fixed address of the data, and a fixed lease from before there was the pool.
+    """
     pool = shelf.pool
     if pool.kind is Kind.FIXED:
         return
-    for cell, key in list(shelf.allocator.reserved_for.items()):
+    for number, (cell, key) in enumerate(list(shelf.allocator.reserved_for.items()), 1):
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+        if shelf.allocator.reserved_for.get(cell) != key:  # given up meanwhile
+            continue
         owner, unit = plain_owner(key), shelf.unit(cell)
-        if register.set_aside.get((pool.tenant, owner, pool.kind)) != (pool.vrf, unit):
+        if not _has_a_reason(scope, shelf, unit, owner):
             yield Finding(
                 rule=Rule.BOOK,
                 tenant=pool.tenant,
                 subject=str(unit),
-                text=f"pool {pool.name}: {unit} is set aside for {owner} by no reservation",
+                text=f"pool {pool.name}: {unit} is set aside for {owner} by no reservation and no fixed address",
                 remedy=f"add the reservation of {unit} for {owner}, and delete it if it is not wanted",
             )
+
+
+def _has_a_reason(scope: Scope, shelf: Shelf, unit: Unit, owner: str) -> bool:
+    pool, register = shelf.pool, scope.addresses.register
+    if register.set_aside.get((pool.tenant, owner, pool.kind)) == (pool.vrf, unit):
+        return True
+    return scope.entitled(pool.tenant, pool.vrf, unit, owner) or _lingers(register, pool, unit, owner)
+
+
+def _lingers(register: Register, pool: Pool, unit: Unit, owner: str) -> bool:
+    """Tell whether an owner has a unit as a fixed address from before it was a slot of a pool."""
+    fixed = register.find(pool.tenant, register.fixed_name(pool.vrf))
+    slot = -1 if fixed is None else fixed.slot_of(unit)
+    cell = NONE if fixed is None or slot < 0 else fixed.allocator.cell_at(slot)
+    return fixed is not None and cell >= 0 and fixed.owner_of(cell) == owner

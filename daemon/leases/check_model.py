@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from daemon.leases.addresses import Addresses
 from ipam.address import Unit
+from ipam.cgnat import DeterministicPlan
 from ipam.model import Claim
 
 SLICE = 250
@@ -82,12 +83,28 @@ class Claims(Protocol):
         """Yield all of them; what is yielded from does not change meanwhile."""
 
 
+class Entitled(Protocol):
+    """Whether a slot of a pool may be set aside for somebody without a reservation."""
+
+    def __call__(self, tenant: str, vrf: str, unit: Unit, owner: str) -> bool:
+        """Tell whether the platform's data give the unit to that owner."""
+
+
+def _nobody(tenant: str, vrf: str, unit: Unit, owner: str) -> bool:  # noqa: ARG001 - as `Entitled` is called
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is checked. `repair` puts right what can be without asking anybody; `deep` recomputes the history."""
+    """What is checked. `repair` puts right what can be without asking anybody; `deep` recomputes the history.
+
+    `plans` are CGNAT plans in force, each with its tenant.
+    """
 
     addresses: Addresses[Any]
     sessions: Sessions
     claims: Claims
+    entitled: Entitled = _nobody
+    plans: tuple[tuple[str, DeterministicPlan], ...] = ()
     repair: bool = False
     deep: bool = False

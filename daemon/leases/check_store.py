@@ -96,7 +96,10 @@ def differs(shelf: Shelf, slot: int, row: LeaseRow | None) -> str:
             if excluded and row.state == STATES[FREE]
             else f"is {row.state} on disk, {STATES[state]} in memory"
         )
-    if (allocator.marks[cell] ^ row.marks) & (SHUN | OUT):
+    segment = allocator.segment_at(slot)
+    # An exclusion takes a slot out, whatever its row says: the definition of the pool tells it.
+    marks = SHUN if segment is not None and segment.bars(slot) else SHUN | OUT
+    if (allocator.marks[cell] ^ row.marks) & marks:
         return "is not marked on disk as it is in memory"
     owner = shelf.owner_of(cell)
     if (TENTATIVE <= state <= BOUND or state == RESERVED) and owner != (row.owner or ""):

@@ -19,6 +19,7 @@ from daemon.leases.definitions_prefixes import Prefixes
 from daemon.leases.definitions_renumber import Renumbering
 from daemon.leases.definitions_reservations import Reservations
 from daemon.leases.definitions_selectors import SelectorDefinitions
+from daemon.leases.definitions_standing import standing_of
 from daemon.replica.index import Index, Key
 from ipam import definition_rows
 from ipam.model import Pool, Problem, Range
@@ -38,8 +39,11 @@ class Definitions:
         self._desk = Desk(addresses, index, events, spawn, block_slots)
         self.reservations = Reservations(self._desk)
         self.claims = ClaimKeeper(self._desk, self.reservations)
-        self.pools = Pools(self._desk, self.reservations.of_tenant, self.set_aside)
         self.selectors = SelectorDefinitions(self._desk)
+        self.pools = Pools(
+            self._desk, self.reservations.of_tenant, self.set_aside, self.selectors.naming
+        )
+        index.standing = lambda: list(standing_of(self.pools, shared=self._desk.shared))
         self.prefixes = Prefixes(self._desk)
         self.renumbering = Renumbering(addresses)
         self._convergence = Convergence(self._desk, self.pools, self.selectors, self.claims)
@@ -103,6 +107,7 @@ class Definitions:
         self._desk.doubtful = False
 
     async def set_aside(self, pool: Pool, parts: tuple[Range, ...]) -> None:
-        """Set aside what is somebody's own where a pool has got ranges, or has lost them."""
+        """Set aside what is somebody's own where a pool has got ranges, or has lost them; then what sessions have."""
         self.reservations.moved(pool, parts)
         await self.claims.moved(pool, parts)
+        await self._desk.addresses.before_opening(pool, parts)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-from daemon.leases.definitions_edits import LASTING, Problems, problem
+from daemon.leases.definitions_edits import LASTING, Problems, part_span, part_text, problem
 from daemon.replica.claims import NO_UNITS, Claims, Part, Taken
 from daemon.replica.index import Index
 from daemon.replica.pools import Span
@@ -19,6 +20,10 @@ from ipam.overlap import check
 from ipam.register import Register
 from ipam.selection import check as check_names
 
+MOST_RANGES = 10_000
+"""Ranges of one pool: looking at them must not hold up logins."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}", re.ASCII)
 _REMEDY = {
     DefinedBy.PLATFORM: "change it on the platform (or in the data file that it came from)",
     DefinedBy.OPERATOR: "the platform's pool needs another name, or the operator's is deleted first",
@@ -40,9 +45,13 @@ def pool_problems(
     Names of fallbacks are asked only of operators: the platform's may be loaded one after the other.
     """
     pool = wanted.pool
-    found = [*faults(pool), *_name_problems(pool), *_lasting_problems(pool, known)]
-    if wanted.by is DefinedBy.OPERATOR:
-        found += _fallback_problems(register, pool)
+    pools = list(pools)
+    found = [*faults(pool), *_name_problems(wanted, known), *_lasting_problems(pool, known)]
+    if len(pool.ranges) > MOST_RANGES and (known is None or len(known.ranges) < len(pool.ranges)):
+        text = f"pool {pool.name} has {len(pool.ranges)} ranges, more than {MOST_RANGES}: make larger ranges of them"
+        found += problem("pool-ranges", (pool.name,), text)
+    if wanted.by is DefinedBy.OPERATOR and (known is None or known.fallbacks != pool.fallbacks):
+        found += [*_fallback_problems(register, pool), *_cycle_problems(pools, pool)]
     if found:
         return tuple(found)
     slots = set() if known is None else {each.first_slot for each in known.ranges}
@@ -50,16 +59,14 @@ def pool_problems(
     return (*_neighbour_problems(pools, pool, fresh), *_claim_problems(register, index, reserved, fresh))
 
 
-def _name_problems(pool: Pool) -> Problems:
-    if (
-        pool.name
-        and pool.name.isprintable()
-        and not pool.name.startswith("fixed:")
-        and pool.name.strip() == pool.name
-    ):
-        return ()
-    text = f"pool {pool.name!r}: a name of printable characters is expected, not beginning with `fixed:`"
-    return problem("pool-name", (pool.name,), text)
+def _name_problems(wanted: Definition, known: Pool | None) -> Problems:
+    name = wanted.pool.name
+    if known is not None or wanted.by is DefinedBy.PLATFORM or _NAME.fullmatch(name):
+        return ()  # the platform's names are looked at when its data are read
+    text = (
+        f"pool {name!r}: a name of 1 to 64 letters, digits and . _ : @ + - is expected, the first a letter or digit"
+    )
+    return problem("pool-name", (name,), text)
 
 
 def _lasting_problems(pool: Pool, known: Pool | None) -> Iterator[Problem]:
@@ -79,6 +86,22 @@ def _fallback_problems(register: Register, pool: Pool) -> Problems:
         if (shelf := register.find(pool.tenant, name)) is not None and name != pool.name
     ]
     return tuple(each for each in check_names((), [pool, *map(_alone, named)]))
+
+
+def _cycle_problems(pools: Iterable[Pool], pool: Pool) -> Problems:
+    """Return that a pool would be a fallback of its own fallbacks."""
+    known = {each.name: each for each in pools if each.tenant == pool.tenant} | {pool.name: pool}
+    seen: set[str] = set()
+    ways = [(name, (pool.name, name)) for name in pool.fallbacks]
+    while ways:
+        name, way = ways.pop()
+        if name == pool.name and len(way) > 2:  # that it is its own fallback is said elsewhere
+            text = f"pool {pool.name}: its fallbacks lead back to it ({' -> '.join(way)}); leave one of them out"
+            return problem("pool-fallback", way[:-1], text)
+        if name not in seen and name in known:
+            seen.add(name)
+            ways += [(each, (*way, each)) for each in known[name].fallbacks]
+    return ()
 
 
 def _alone(pool: Pool) -> Pool:
@@ -110,22 +133,41 @@ def _spans(pool: Pool) -> list[tuple[Space, int, int]]:
 
 
 def _touch(mine: list[tuple[Space, int, int]], theirs: list[tuple[Space, int, int]]) -> bool:
-    return any(
-        space is other and first <= their_last and their_first <= last
-        for space, first, last in mine
-        for other, their_first, their_last in theirs
-    )
+    """Tell whether one of some spans shares a number with one of others, by a sweep over both."""
+    ends: dict[Space, list[int]] = {}
+    for space, first, last, whose in sorted(
+        [(*each, 0) for each in mine] + [(*each, 1) for each in theirs], key=lambda each: each[1]
+    ):
+        reached = ends.setdefault(space, [-1, -1])
+        if first <= reached[1 - whose]:
+            return True
+        reached[whose] = max(reached[whose], last)
+    return False
 
 
 def _neighbour_problems(pools: Iterable[Pool], pool: Pool, fresh: Pool) -> Problems:
     """Return what the new ranges overlap: other pools, and the pool's own."""
     found = check([fresh, *neighbours(pools, fresh)]) if fresh.ranges else ()
     mine = f"pool {pool.name}"
-    own = check([pool]) if fresh.ranges else ()
     remedy = "give one of them other ranges, or another VRF"
-    return tuple(
-        replace(each, text=f"{each.text}: {remedy}") for each in (*found, *own) if mine in each.names
-    )
+    others = tuple(replace(each, text=f"{each.text}: {remedy}") for each in found if mine in each.names)
+    return (*others, *_own_problems(pool, fresh)) if fresh.ranges else others
+
+
+def _own_problems(pool: Pool, fresh: Pool) -> Iterator[Problem]:
+    """Yield the new ranges of which a pool has something already."""
+    new = {each.first_slot for each in fresh.ranges}
+    last: Range | None = None
+    for part in sorted(pool.ranges, key=lambda each: each.first):
+        if last is not None and part.first <= part_span(pool, last)[1]:
+            added, there = (part, last) if part.first_slot in new else (last, part)
+            text = (
+                f"pool {pool.name} has {part_text(pool, added)} already, or a part of it: in its range "
+                f"{part_text(pool, there)}"
+            )
+            yield Problem(slug="overlap", names=(f"pool {pool.name}", part_text(pool, there)), text=text)
+        if last is None or part_span(pool, part)[1] > part_span(pool, last)[1]:
+            last = part
 
 
 def _claim_problems(register: Register, index: Index, reserved: Claims, fresh: Pool) -> list[Problem]:

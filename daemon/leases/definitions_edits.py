@@ -6,10 +6,11 @@ Ranges keep the numbers of their slots for ever; a new range is numbered after a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from daemon.replica.pools import PoolSpec, Span, range_space, span_text
-from ipam.address import read_span
+from ipam.address import Malformed, read_span
 from ipam.definition_rows import DefinedBy, Definition
 from ipam.kinds import Kind, PoolState
 from ipam.model import Pool, Problem, Range, blocks_per_address, range_of, step
@@ -62,10 +63,13 @@ def without(spans: Iterable[Span], gone: Iterable[Span]) -> tuple[Span, ...]:
 
 def grown(definition: Definition, ranges: Sequence[str]) -> Definition:
     """Add ranges, given as text. Raises Malformed."""
-    pool = definition.pool
+    pool, next_slot = definition.pool, definition.pool.next_slot
+    bare, made = replace(pool, ranges=()), list(pool.ranges)
     for given in ranges:
-        pool = replace(pool, ranges=(*pool.ranges, range_of(given, pool)))
-    return replace(definition, pool=pool)
+        part = replace(range_of(given, bare), first_slot=next_slot)
+        made.append(part)
+        next_slot += part.slots
+    return replace(definition, pool=replace(pool, ranges=tuple(made)))
 
 
 def find_parts(pool: Pool, ranges: Sequence[str]) -> list[Range] | Problems:
@@ -74,7 +78,7 @@ def find_parts(pool: Pool, ranges: Sequence[str]) -> list[Range] | Problems:
     by_span = {part_span(pool, part): part for part in pool.ranges}
     found: list[Range] = []
     for given in ranges:
-        part = by_span.get(read_span(space, given))
+        part = by_span.get(read_span(space, given)) or _first_units(pool, by_span, given)
         if part is None:
             there = ", ".join(part_text(pool, each) for each in pool.ranges) or "none"
             return problem(
@@ -85,6 +89,13 @@ def find_parts(pool: Pool, ranges: Sequence[str]) -> list[Range] | Problems:
             )
         found.append(part)
     return found
+
+
+def _first_units(pool: Pool, by_span: dict[Span, Range], given: str) -> Range | None:
+    """Return the range that a larger one has become, of which only the first units are leased."""
+    with suppress(Malformed):
+        return by_span.get(part_span(pool, range_of(given, replace(pool, ranges=()))))
+    return None
 
 
 def drained(definition: Definition, parts: Iterable[Range], *, draining: bool = True) -> Definition:
@@ -138,7 +149,7 @@ def conformed(definition: Definition, spec: PoolSpec) -> Definition:
     """
     pool, wants = definition.pool, spec.pool
     space = range_space(pool.kind)
-    spans = [read_span(space, given) for given in spec.ranges]
+    spans = [part_span(pool, part) for part in spec.parts()]
     gone = [part for part in pool.ranges if _is_outside(part_span(pool, part), spans)]
     kept = [part for part in pool.ranges if part not in gone]
     beyond = without((part_span(pool, part) for part in kept), spans)
@@ -146,11 +157,9 @@ def conformed(definition: Definition, spec: PoolSpec) -> Definition:
     settled = replace(wants, ranges=pool.ranges, exclusions=merged((*wants.exclusions, *beyond)), **lasting)
     next_one = drained(replace(definition, pool=settled), kept, draining=False)
     next_one = left(next_one, gone)
-    known = [part_span(pool, part) for part in pool.ranges]
-    for span in spans:
-        for first, last in without([span], known):
-            next_one = grown(next_one, (span_text(space, first, last),))
-    return next_one
+    known = {part_span(pool, part) for part in pool.ranges}
+    unknown = [span for span in spans if span not in known]
+    return grown(next_one, [span_text(space, *each) for span in unknown for each in without([span], known)])
 
 
 def _is_outside(span: Span, spans: Iterable[Span]) -> bool:

@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.errors import StoreUnavailable
 from daemon.leases import definitions_apply
 from daemon.leases import definitions_edits as edits
+from daemon.leases import definitions_refusals as refusals
 from daemon.leases.definitions_apply import SetAside, span_slots
 from daemon.leases.definitions_check import not_yours, pool_problems, unknown
 from daemon.leases.definitions_desk import Desk
-from daemon.leases.definitions_edits import Problems, problem
+from daemon.leases.definitions_edits import Problems
 from daemon.replica.claims import Claims
 from daemon.replica.pools import range_space
 from ipam import definition_rows
@@ -31,15 +32,21 @@ Key = tuple[str, str]
 
 Edit = Callable[[Definition], Definition | Problems]
 
+NamedBy = Callable[[str, str], tuple[str, ...]]
+"""(tenant, pool): what else names the pool, for people."""
+
 _KEY_OCTETS = 16
 
 
 class Pools:
     """The definitions of pools. `known` is what is stored; the register follows it."""
 
-    def __init__(self, desk: Desk, reserved: Callable[[str], Claims], set_aside: SetAside) -> None:
-        """`reserved` gives the operators' reservations of a tenant."""
+    def __init__(
+        self, desk: Desk, reserved: Callable[[str], Claims], set_aside: SetAside, named_by: NamedBy
+    ) -> None:
+        """`reserved` gives the operators' reservations of a tenant, `named_by` the selectors that name a pool."""
         self._desk = desk
+        self._named_by = named_by
         self._reserved = reserved
         self._set_aside = set_aside
         self.known: dict[Key, Definition] = {}
@@ -93,7 +100,9 @@ class Pools:
 
         def edit(known: Definition) -> Definition | Problems:
             if not ranges:
-                return edits.in_state(known, PoolState.DRAINING if draining else PoolState.ACTIVE)
+                return (not draining and refusals.still_draining(known)) or edits.in_state(
+                    known, PoolState.DRAINING if draining else PoolState.ACTIVE
+                )
             parts = edits.find_parts(known.pool, ranges)
             return parts if isinstance(parts, tuple) else edits.drained(known, parts, draining=draining)
 
@@ -106,9 +115,10 @@ class Pools:
     async def exclude(self, tenant: str, name: str, ranges: Sequence[str]) -> Pool | Problems:
         """Give out nothing of some ranges any more. Raises Malformed, StoreUnavailable."""
 
-        def edit(known: Definition) -> Definition:
+        def edit(known: Definition) -> Definition | Problems:
             space = range_space(known.pool.kind)
-            return edits.excluded(known, [read_span(space, given) for given in ranges])
+            spans = [read_span(space, given) for given in ranges]
+            return refusals.outside(known.pool, spans) or edits.excluded(known, spans)
 
         return await self._edit(tenant, name, edit)
 
@@ -139,23 +149,23 @@ class Pools:
         key = pool.tenant, pool.name
         known = self.known.get(key)
         if known is not None:
-            return _exists(wanted, [known])
-        refusals = [self._check(wanted, None)]
-        if refusals[0]:
-            return refusals[0]
+            return refusals.exists(wanted, known)
+        refused = [self._check(wanted, None)]
+        if refused[0]:
+            return refused[0]
 
         async def write(connection: AsyncConnection) -> None:
             if self._desk.shared:
                 stored = await definition_rows.lock_definitions(connection)
-                refusals[0] = _exists(wanted, stored) or self._check(wanted, None, stored)
-            if not refusals[0]:
+                refused[0] = refusals.exists(wanted, _of(stored, key)) or self._check(wanted, None, stored)
+            if not refused[0]:
                 await definition_rows.save_definition(connection, wanted)
                 await self._save_blocks(connection, pool, pool.ranges)
 
         await self._desk.commit(write)
-        if refusals[0]:
+        if refused[0]:
             self._desk.doubtful = True  # what another node has defined is to be learned
-            return refusals[0]
+            return refused[0]
         await self._follow(key, wanted)
         return pool
 
@@ -233,8 +243,11 @@ class Pools:
             return unknown(*key)
         if known.by is not by:
             return not_yours(known)
+        others = () if by is DefinedBy.PLATFORM else self._naming(key)
+        if others:
+            return refusals.named(known.pool, others)
         if self.is_busy(key):
-            return _busy(known.pool)
+            return refusals.busy(known.pool)
         if known.pool.state is PoolState.ACTIVE:  # so that no login comes in between
             await self.put(key, by, lambda each: edits.in_state(each, PoolState.DRAINING))
         refused = [False]
@@ -246,9 +259,15 @@ class Pools:
 
         await self._desk.commit(write)
         if refused[0]:
-            return _busy(known.pool)
+            return refusals.busy(known.pool)
         await self._follow(key, None)
         return ()
+
+    def _naming(self, key: Key) -> tuple[str, ...]:
+        tenant, name = key
+        pools = [each.pool for each in self.known.values() if each.pool.tenant == tenant]
+        fallbacks = [f"pool {each.name} as a fallback" for each in pools if name in each.fallbacks]
+        return (*self._named_by(tenant, name), *fallbacks)
 
     async def _forget(self, connection: AsyncConnection, key: Key, parts: Sequence[Range]) -> bool:
         """Delete what is stored of some ranges; True, and nothing is deleted, where another node uses one."""
@@ -341,23 +360,3 @@ class Pools:
 
 def _of(definitions: Sequence[Definition], key: Key) -> Definition | None:
     return next((each for each in definitions if (each.pool.tenant, each.pool.name) == key), None)
-
-
-def _exists(wanted: Definition, stored: Sequence[Definition]) -> Problems:
-    """Return that a name is taken; nothing where it is not."""
-    pool = wanted.pool
-    known = _of(stored, (pool.tenant, pool.name))
-    if known is None:
-        return ()
-    if known.by is not wanted.by:
-        return not_yours(known)
-    text = f"tenant {pool.tenant} has a pool {pool.name} already; `pool resize` adds ranges to it"
-    return problem("pool-exists", (pool.name,), text)
-
-
-def _busy(pool: Pool) -> Problems:
-    text = (
-        f"pool {pool.name} is in use: addresses of it are leased, held or wait after a lease; "
-        f"`pool drain {pool.name} --disconnect` empties it, then delete it"
-    )
-    return problem("pool-busy", (pool.name,), text)

@@ -220,8 +220,10 @@ class Reservations:
         if tenant is not None and unit.space in (Space.IPV4, Space.IPV6):
             for other, owner in tenant.claims.overlapping(vrf, unit.space, unit.value, unit.last):
                 if (other, owner) == (unit, reservation.owner):
+                    aside = addresses.register.set_aside
                     key = reservation.tenant, clean(owner), self._kind(reservation)
-                    addresses.register.set_aside.pop(key, None)
+                    if aside.get(key) == (vrf, unit):
+                        del aside[key]
                     return 0
         return addresses.steward.unreserve(reservation, clock.monotonic(), clock.wall()) or 0
 

@@ -47,6 +47,14 @@ class SelectorDefinitions:
         ]
         return sorted(every, key=lambda pair: (pair[0].match.tenant, pair[0].priority, pair[0].name))
 
+    def naming(self, tenant: str, pool: str) -> tuple[str, ...]:
+        """Return the selectors that name a pool, for people."""
+        return tuple(
+            f"selector {each.name}"
+            for each, _ in self.listed()
+            if each.match.tenant == tenant and any(pool in names for _, names in each.pools)
+        )
+
     # --- what operators do -----------------------------------------------------------------------
 
     async def add(self, selector: Selector) -> Selector | Problems:

@@ -1,14 +1,15 @@
 """Stores what the book of leases has changed, and tells who waits for it that it is on disk.
 
 One batch is under way at a time. It goes into the transaction of everything else that the writer has gathered, so a
-burst of logins costs one flush of the disk. Where a commit failed, nobody can say whether it took place after all:
-the store is asked before the same batch is tried again.
+burst of logins costs one flush of the disk; what is too much for one batch follows at once in the next. Where a commit
+failed, nobody can say whether it took place after all: the store is asked before the same batch is tried again, which
+is at the next `turn`, however many ask meanwhile.
 """
 
 from __future__ import annotations
 
 from asyncio import Future, get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,6 +22,10 @@ from ipam.ledger import Batch, Fence
 from ipam.store import Fenced, chain_end, save_batch
 
 Context = TypeVar("Context")
+
+_BATCH_MOST = 500  # changes: a few milliseconds of the event loop
+_WAITING_MOST = 20_000  # logins; more than can be stored before their senders give up
+_LATER_MOST = 2 * _BATCH_MOST  # logins that are looked at and wait on after a commit; the others came later
 
 
 class Lessor(Generic[Context]):
@@ -45,11 +50,12 @@ class Lessor(Generic[Context]):
         self._on_stored = on_stored
         self._on_refused = on_refused
         self._on_fenced = on_fenced
-        self._waiting: list[tuple[int, int, Context]] = []  # serial, bundle, context
+        self._waiting: dict[Hashable, tuple[Bundle, Context]] = {}
         self._changes: list[tuple[int, Future[None]]] = []
         self._batch: Batch | None = None
         self._queued = False
         self._lost: tuple[Fence, ...] = ()
+        self.waiting_most = _WAITING_MOST
         self.failing: str | None = None  # why the store refuses, while it does
 
     @property
@@ -63,19 +69,35 @@ class Lessor(Generic[Context]):
         return self._batch is None
 
     def wake(self) -> None:
-        """Have stored what has changed, if anything has."""
+        """Have stored what has changed, if anything has; while the store refuses, that waits for `turn`."""
+        if self.failing is None:
+            self.turn()
+
+    def turn(self) -> None:
+        """Have stored what has changed, if anything has; to be called a few times a second."""
         if not self._queued and (self._batch is not None or self._ledger.waiting):
             self._queued = True
             self._writer.add(self)
 
-    def wait(self, bundle: Bundle, context: Context) -> None:
-        """Hand `context` back once the leases of a bundle are on disk."""
-        self._waiting.append((bundle.serial, bundle.id, context))
+    def wait(self, bundle: Bundle, context: Context, key: Hashable = None) -> Context | None:
+        """Hand `context` back once the leases of a bundle are on disk; `key` is the same where somebody asks again.
+
+        Returns who is handed back no more: the one that waited under that key, or `context` where too many wait.
+        """
+        key = id(context) if key is None else key
+        before = self._waiting.pop(key, None)
+        if before is None and len(self._waiting) >= self.waiting_most:
+            return context
+        self._waiting[key] = bundle, context
         self.wake()
+        return None if before is None else before[1]
 
     async def stored(self, serial: int) -> None:
-        """Return once the change with that serial is on disk. Raises StoreUnavailable; it is tried again later."""
-        if self._ledger.durable(serial):
+        """Return once the change with that serial and all before it are on disk.
+
+        Raises StoreUnavailable; it is tried again later.
+        """
+        if serial < self._ledger.durable_before():
             return
         future: Future[None] = get_running_loop().create_future()
         self._changes.append((serial, future))
@@ -85,7 +107,7 @@ class Lessor(Generic[Context]):
     async def write(self, connection: AsyncConnection) -> None:
         """Write the batch under way, or the next one (called by the writer, also when it tries again)."""
         if self._batch is None:
-            self._batch = self._book.register.batch()
+            self._batch = self._book.register.batch(_BATCH_MOST)
         elif (await chain_end(connection, self._batch.book)).seq >= self._batch.last_seq:
             return  # it was stored after all
         if self._batch is None:
@@ -103,29 +125,39 @@ class Lessor(Generic[Context]):
         if self._batch is not None:
             self._batch = None
             self._ledger.confirm()
-        waiting, self._waiting = self._waiting, []
+        self._answer()
+        if self._changes:
+            before = self._ledger.durable_before()
+            done = [future for serial, future in self._changes if serial < before]
+            self._changes = [each for each in self._changes if each[0] >= before]
+            for future in done:
+                if not future.done():
+                    future.set_result(None)
+        self.wake()
+
+    def _answer(self) -> None:
+        """Hand back who waits for leases that are on disk, and who waits for leases that have ended."""
         stored: list[Context] = []
         refused: list[Context] = []
-        for each in waiting:
-            serial, bundle_id, context = each
-            if not self._book.stands(bundle_id):
-                refused.append(context)
-            elif self._ledger.durable(serial):
+        done: list[Hashable] = []
+        book, left = self._book, _LATER_MOST
+        for key, (bundle, context) in self._waiting.items():
+            if book.durable(bundle):
                 stored.append(context)
+            elif not book.stands(bundle.id):
+                refused.append(context)
+            elif left:
+                left -= 1
+                continue
             else:
-                self._waiting.append(each)
+                break
+            done.append(key)
+        for key in done:
+            del self._waiting[key]
         if stored:
             self._on_stored(stored)
         if refused:
             self._on_refused(refused)
-        changes, self._changes = self._changes, []
-        for change in changes:
-            serial, future = change
-            if not self._ledger.durable(serial):
-                self._changes.append(change)
-            elif not future.done():
-                future.set_result(None)
-        self.wake()
 
     def failed(self, error: StoreUnavailable) -> None:
         """Nothing was stored, as far as is known: nobody who waits is answered, and it is tried again later."""
@@ -137,9 +169,9 @@ class Lessor(Generic[Context]):
             self._on_fenced(lost)
         else:
             self.failing = str(error)
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         if waiting:
-            self._on_refused([context for _, _, context in waiting])
+            self._on_refused([context for _, context in waiting.values()])
         changes, self._changes = self._changes, []
         for _, future in changes:
             if not future.done():

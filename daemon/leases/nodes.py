@@ -15,9 +15,10 @@ from daemon.errors import StoreUnavailable
 from daemon.leases.addresses import Addresses
 from daemon.leases.definitions_apply import SetAside
 from daemon.leases.nodes_blocks import BlockKeeper, Counts
+from daemon.leases.nodes_heard import HeardKeeper
 from daemon.leases.nodes_plan import takes_blocks
 from daemon.leases.shared_store import NameTaken, SharedWriter, reason_of
-from ipam import node_rows
+from ipam import heard_rows, node_rows
 from ipam.block_rows import blocks_by_node, blocks_of, take_over_blocks
 from ipam.blocks import sessions_in
 from ipam.kinds import FREE
@@ -91,7 +92,10 @@ class Nodes:
         self._log = log
         self.counts = Counts()
         self.failing: str | None = None
-        self._keeper = BlockKeeper(addresses, options.block_slots, options.ahead_s, self.counts, set_aside)
+        self._remote = HeardKeeper(addresses)
+        self._keeper = BlockKeeper(
+            addresses, options.block_slots, options.ahead_s, self.counts, set_aside, self._remote
+        )
         self._lock = asyncio.Lock()
         self._wake = False
         self._ousted = False
@@ -101,6 +105,7 @@ class Nodes:
         self._orphans: tuple[str, ...] = ()  # sessions of a time before this node was cut off
         self._orphans_until = 0.0
         addresses.on_fenced = self._fenced
+        addresses.on_short = self.short
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -113,6 +118,13 @@ class Nodes:
     def urgent(self) -> None:
         """A login found no free slot: look at once instead of at the next turn."""
         self._wake = True
+
+    def short(self, tenant: str, pool: str) -> bool:
+        """A login found nothing left of a pool: tell whether blocks of it can be had, and look for them at once."""
+        if self._addresses.away is not None or self._keeper.is_dry((tenant, pool)):
+            return False
+        self.urgent()
+        return True
 
     async def _pause(self) -> None:
         until = self._clock.monotonic() + self.options.beat_s
@@ -168,6 +180,10 @@ class Nodes:
         await self._keeper.supply()
         await self._keeper.give_back(self.options.give_after_s)
         await self._take_over_silent()
+        await self._remote.tell()
+        if due:
+            await self._remote.answer()
+            self._lost(await self._remote.learn())
         if now - self._copied_at >= _COPY_S:
             self._copied_at = now
             await self._addresses.refresh_copy()
@@ -181,6 +197,7 @@ class Nodes:
         await self._addresses.rejoin(closed=True)
         self._ousted = False
         self._keeper.begin()
+        self._remote.begin()
         await self._on_restored()
         self._keeper.open_all()
         self._compared_at = self._clock.monotonic()
@@ -256,6 +273,7 @@ class Nodes:
                 if known.silent_s < least_silent_s:
                     return TakenOver(node=dead, blocks=total, reason="node-alive", silent_s=known.silent_s)
                 at = self._clock.wall()
+                await heard_rows.leave(connection, dead)
                 blocks = await take_over_blocks(connection, dead, self._writer.node, at, _TAKE_AT_ONCE)
             if not blocks:
                 break

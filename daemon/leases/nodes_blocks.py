@@ -9,8 +9,10 @@ from typing import Any
 from daemon.errors import StoreUnavailable
 from daemon.leases.addresses import Addresses
 from daemon.leases.definitions_apply import SetAside
+from daemon.leases.nodes_heard import HeardKeeper
 from daemon.leases.nodes_plan import Demand, empty_blocks, free_slots, takes_blocks
 from daemon.leases.shared_store import SharedWriter
+from ipam import heard_rows
 from ipam.block_rows import claim_blocks, release_block
 from ipam.blocks import (
     Block,
@@ -23,6 +25,7 @@ from ipam.blocks import (
     outdated,
     sessions_in,
 )
+from ipam.heard_rows import HeardRow
 from ipam.kinds import Kind
 from ipam.ledger import LeaseRow
 from ipam.model import Pool, Range, blocks_per_address, step
@@ -57,6 +60,7 @@ class BlockKeeper:
         ahead_s: float,
         counts: Counts,
         set_aside: SetAside | None,
+        remote: HeardKeeper,
     ) -> None:
         assert isinstance(addresses.writer, SharedWriter)
         self._addresses = addresses
@@ -66,8 +70,10 @@ class BlockKeeper:
         self._ahead_s = ahead_s
         self._counts = counts
         self._set_aside = set_aside
+        self._remote = remote
         self._demands: dict[_Key, Demand] = {}
         self._none_left: set[_Key] = set()
+        self._dry: set[_Key] = set()  # the same, as it was after the last look
 
     @property
     def _register(self) -> Register:
@@ -77,12 +83,18 @@ class BlockKeeper:
         """The book has begun anew."""
         self._demands.clear()
         self._none_left.clear()
+        self._dry.clear()
 
     def low_water(self, key: _Key) -> int:
         """Return how many free slots of a pool are too few; 0 where the store has no block left."""
         if key in self._none_left:
             return 0
         return self._demand(key).wanted
+
+    def is_dry(self, key: _Key) -> bool:
+        """Tell whether no more of a pool can be had, as far as is known."""
+        shelf = self._register.find(*key)
+        return shelf is None or not takes_blocks(shelf) or key in self._dry
 
     def _demand(self, key: _Key) -> Demand:
         found = self._demands.get(key)
@@ -127,6 +139,7 @@ class BlockKeeper:
         """Begin to use blocks that the store says are this node's."""
         known = [each for each in blocks if self._register.find(each.tenant, each.pool) is not None]
         rows: dict[int, list[LeaseRow]] = {}
+        heard: dict[int, list[HeardRow]] = {}
         used = [number for number, each in enumerate(known) if each.generation > 1]
         if used:
             async with self._writer.transaction() as connection:
@@ -135,10 +148,12 @@ class BlockKeeper:
                     rows[number] = await load_block_rows(
                         connection, each.tenant, each.pool, each.first_slot, each.last_slot
                     )
+                    heard[number] = await heard_rows.in_block(connection, each, self._writer.node)
+            self._remote.gained()
         for number, each in enumerate(known):
-            await self._gain(each, rows.get(number, []))
+            await self._gain(each, rows.get(number, []), heard.get(number, []))
 
-    async def _gain(self, block: Block, rows: list[LeaseRow]) -> None:
+    async def _gain(self, block: Block, rows: list[LeaseRow], heard: list[HeardRow]) -> None:
         key = block.tenant, block.pool
         shelf = self._register.find(*key)
         known = shelf is not None and shelf.allocator.segment_at(block.first_slot) is not None
@@ -149,6 +164,8 @@ class BlockKeeper:
         closed = self._set_aside is not None
         now, at = self._clock.monotonic(), self._clock.wall()
         gain_block(self._register, self._addresses.book, block, rows, now, at, closed=closed)
+        self._remote.take_up(heard)  # before a lease can begin there
+        self._addresses.notes.regained(*key, block.first_slot, block.last_slot)
         if self._set_aside is not None:
             pool = self._register.shelves[key].pool
             parts = [_part_of(pool, part, block) for part in pool.ranges if _touches(part, block)]
@@ -188,6 +205,7 @@ class BlockKeeper:
                 self._none_left.add(key)
             self._counts.claimed += len(blocks)
             await self.gain(blocks)
+        self._dry = set(self._none_left)
 
     async def give_back(self, after_s: float) -> None:
         """Give blocks back that were empty and not needed for so long."""

@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.leases.cgnat import Cgnat
-from daemon.store import audit_rows, session_addresses
+from daemon.leases.settled_clock import Horizon, SettledClock
+from daemon.store import audit_rows, oldest_rows, session_addresses
 from daemon.store.writer import Writer
-from ipam import store
+from ipam import history_rows, store
 
 _EVERY_S = 60.0
 _PAUSE_S = 0.05  # between slices, so that logins and records come in between
@@ -30,6 +31,9 @@ class Retention:
         self._node = node
         self._clock = clock
         self._history_s = history_s
+        self._settled = SettledClock()
+        self._of_own = Horizon()
+        self._of_leases = Horizon()
 
     async def run(self) -> None:
         """Prune for ever; to be started once."""
@@ -41,15 +45,21 @@ class Retention:
 
     async def turn(self) -> int:
         """Forget some; return how many rows went. Raises StoreUnavailable."""
-        before = self._clock.wall() - self._history_s
+        at, now = self._clock.wall(), self._clock.monotonic()
+        if not self._settled.settled(at, now):
+            return 0
+        wanted = at - self._history_s
         gone: list[int] = []
 
         async def own(connection: AsyncConnection) -> None:
+            before = self._of_own.move(wanted, now, await oldest_rows.oldest(connection))
             gone.append(await session_addresses.prune(connection, before))
             gone.append(await audit_rows.prune(connection, before))
             gone.append(await self._cgnat.prune(connection, before))
 
         async def leases(connection: AsyncConnection) -> None:
+            oldest = await history_rows.oldest_of(connection, self._node)
+            before = self._of_leases.move(wanted, now, oldest)
             gone.append(await store.prune(connection, self._node, before, _EVENTS))
 
         await self._own.commit(own)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from daemon.leases import definitions_copy
 from daemon.leases.definitions_copy import Definitions
 from daemon.store.migrate import ADDRESS_BOOK, migrate
+from ipam import heard_rows
 from ipam.block_rows import blocks_of
 from ipam.blocks import Block, gain_block
 from ipam.book import Book
@@ -42,6 +43,7 @@ async def join(engine: AsyncEngine, node: str, hint: str, at: float) -> Stored:
     """
     await migrate(engine, ADDRESS_BOOK)
     async with engine.begin() as connection:
+        await heard_rows.create(connection)
         boot = await start_node(connection, node, hint, at)
     async with engine.connect() as connection:
         blocks = await blocks_of(connection, node)

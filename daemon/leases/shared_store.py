@@ -192,6 +192,13 @@ class SharedLessor(Lessor[Context]):
         """Have stored what has changed, unless the book is given up."""
         if self.given_up is None:
             super().wake()
+        else:
+            self.turn()
+
+    def turn(self) -> None:
+        """Have stored what has changed, unless the book is given up."""
+        if self.given_up is None:
+            super().turn()
         elif not self._queued and (self._waiting or self._changes):
             self.failed(StoreUnavailable(self.given_up))
 

@@ -1,4 +1,4 @@
-"""When this edge was there to write things down: one row for each run, its end moved on as long as it lives."""
+"""When this edge was there to write things down: one row for each run, its end moved on as long as it goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Index("coverage_by_last_at", COVERAGE.c.last_at)
 
 
 class Run(NamedTuple):
-    """One run of the daemon, epoch seconds."""
+    """A time in which things were written down, epoch seconds."""
 
     run: int
     node: str
@@ -45,7 +45,8 @@ async def beat(connection: AsyncConnection, run: int, at: float) -> None:
 
 async def runs(connection: AsyncConnection, since: float) -> list[Run]:
     """Return the runs that lasted until `since` or longer, and the one before them, in their order."""
-    before = select(func.max(COVERAGE.c.run)).where(COVERAGE.c.last_at < since).scalar_subquery()
+    earlier = select(COVERAGE.c.run).where(COVERAGE.c.last_at < since)
+    before = earlier.order_by(COVERAGE.c.last_at.desc()).limit(1).scalar_subquery()
     query = select(COVERAGE).where((COVERAGE.c.last_at >= since) | (COVERAGE.c.run == before))
     return [Run(*row) for row in await connection.execute(query.order_by(COVERAGE.c.run))]
 

@@ -6,7 +6,7 @@ row is gone. Rows of a session are written with its session row, and only when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple, Protocol
 
@@ -71,7 +71,7 @@ KINDS = {
 }
 """Attributes that give a session an address, and what their rows are called."""
 INTERFACE_KIND = "framed-interface-id"  # of the address that prefix and interface id make together
-_INTERFACE_ID = int(Attr.FRAMED_INTERFACE_ID)
+INTERFACE_ID = int(Attr.FRAMED_INTERFACE_ID)
 _KEY = ("uid", "kind", "address", "length")
 _PAGE = 200
 _MOST = 500  # session numbers in one query
@@ -216,7 +216,7 @@ def _read_prefix(value: bytes) -> tuple[str, int] | None:
 def _interface_address(
     held: Mapping[int, tuple[bytes, float]],
 ) -> tuple[str, tuple[str, int], float] | None:
-    prefix, interface = held.get(int(Attr.FRAMED_IPV6_PREFIX)), held.get(_INTERFACE_ID)
+    prefix, interface = held.get(int(Attr.FRAMED_IPV6_PREFIX)), held.get(INTERFACE_ID)
     if prefix is None or interface is None or len(interface[0]) != 8:
         return None
     read = _read_prefix(prefix[0])
@@ -224,54 +224,6 @@ def _interface_address(
         return None
     number = int(IPv6Address(read[0])) | int.from_bytes(interface[0], "big")
     return INTERFACE_KIND, (str(IPv6Address(number)), 128), max(prefix[1], interface[1])
-
-
-class Written:
-    """What the store has of live sessions already: a row is written when there is news, not for each interim."""
-
-    def __init__(self, tracked: Sequence[int]) -> None:
-        """`tracked` names the attributes of `session.tracked()`."""
-        self._tracked = tuple(tracked)
-        self._spots = tuple(self._tracked.index(kind) for kind in (*KINDS, _INTERFACE_ID))
-        self._known: dict[int, tuple[object, list[Other]]] = {}
-
-    def __len__(self) -> int:
-        """How many sessions are remembered."""
-        return len(self._known)
-
-    def take(
-        self, sessions: Iterable[Reporting], others_of: Callable[[Reporting], Iterable[Other]]
-    ) -> list[AddressRow]:
-        """Return the rows to write of sessions that have changed. Call `give_back` where they could not be written.
-
-        `others_of` gives the values that a session reported and that are not its latest.
-        """
-        rows: list[AddressRow] = []
-        for session in sessions:
-            latest, times = session.tracked()
-            now = [latest[spot] for spot in self._spots]
-            others = list(others_of(session))
-            mark = (now, session.closed_at, session.subscriber)
-            known = self._known.get(session.uid)
-            values = [
-                (self._tracked[spot], value, times[spot])
-                for spot in self._spots
-                if (value := latest[spot]) is not None
-            ]
-            if session.closed_at is None:
-                self._known[session.uid] = (mark, values)
-            else:
-                self._known.pop(session.uid, None)
-            if known is None or others or known[0] != mark:
-                # What it had at its last row is told again, with the time of the last report of it.
-                before = () if known is None else known[1]
-                rows += rows_of(session, self._tracked, (*others, *before))
-        return rows
-
-    def give_back(self, sessions: Iterable[Reporting]) -> None:
-        """Forget what was taken of sessions: nothing of it is in the store."""
-        for session in sessions:
-            self._known.pop(session.uid, None)
 
 
 def _upsert() -> str:

@@ -8,27 +8,41 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
 
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from daemon.clock import SystemClock
+from daemon.leases import shared_book
 from daemon.leases.addresses import Addresses, AddressOptions
 from daemon.leases.definitions_copy import DefinitionsCopy
 from daemon.leases.nodes import NodeOptions, Nodes
 from daemon.leases.shared_store import SharedWriter
 from daemon.store.engine import open_engine, open_shared_engine
-from daemon.store.migrate import ADDRESS_BOOK, migrate
+from daemon.store.migrate import ADDRESS_BOOK, EVERYTHING, migrate
 from daemon.store.writer import Writer
+from ipam.address import read_unit
 from ipam.block_rows import save_blocks
-from ipam.blocks import divide
+from ipam.blocks import divide, is_remote
 from ipam.definition_rows import save_pool, save_selector
+from ipam.history import Party
 from ipam.kinds import Cause, Kind
-from ipam.lease import Bundle, Conflict, Exhausted
+from ipam.lease import Bundle, Conflict, Exhausted, Request, Sighting, Wanted
 from ipam.model import Match, Pool, Selector
 from tests.ipam.pools import TENANT, pool, request, v4
 from tests.twins.proxy import Proxy
 
 BLOCK_SLOTS = 4
+_migrating: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+async def _migrate_alone(engine: AsyncEngine, wanted: str = EVERYTHING) -> None:
+    """Migrate as every daemon does: alone in its process, because alembic keeps what it is doing in globals."""
+    async with _migrating.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await migrate(engine, wanted)
+
+
+shared_book.migrate = _migrate_alone  # type: ignore[attr-defined]
 
 
 class SteppedClock(SystemClock):
@@ -58,7 +72,6 @@ class Subscribers:
         self.reuse_s = reuse_s
         self.using: dict[str, tuple[str, str]] = {}  # address -> owner, node
         self.log: list[str] = []
-        self.migrating = asyncio.Lock()
 
     def told(self, node: str, owner: str, address: str) -> None:
         other = self.using.get(address)
@@ -97,12 +110,12 @@ class Node:
         self.waiting: set[asyncio.Future[bool]] = set()
         self.sessions: dict[str, tuple[int, str, str]] = {}  # name -> bundle, owner, address
         self._numbers = 0
+        self.conflicts: list[str] = []
 
     async def start(self) -> None:
         """Start, as `daemon.app` does."""
         self.local = open_engine(self.directory / "edge.db", busy_timeout_s=5, wal_checkpoint_pages=1000)
-        async with self.subscribers.migrating:  # alembic does one at a time in a process
-            await migrate(self.local)
+        await _migrate_alone(self.local)
         self.local_writer = Writer(self.local, self.clock.monotonic, lambda *_: None)
         self.engine = open_shared_engine(
             self.url, name=self.name, connect_timeout_s=1.0, statement_timeout_s=1.0, answer_timeout_s=1.0
@@ -115,6 +128,7 @@ class Node:
             AddressOptions(node=self.name, shared=True, hint="here"),
             DefinitionsCopy(self.local, self.local_writer),
         )
+        self.addresses.notes.serve(self._hear, lambda name, _: self.conflicts.append(name))
         self.addresses.serve(lambda done: self._answer(done, True), lambda done: self._answer(done, False))
         self.tasks = [asyncio.create_task(each()) for each in (self.local_writer.run, self.writer.run)]
         for task in self.tasks:
@@ -158,24 +172,58 @@ class Node:
         for live in self.addresses.book.bundles():
             if live.session.isdigit() and live.session not in self.sessions:
                 self.addresses.book.release(live.id, Cause.STOP, now, at)
-        for name, (bundle, owner, address) in list(self.sessions.items()):
+        self.addresses.notes.clear()
+        self.addresses.notes.beginning = True
+        for name, (bundle, _, _) in list(self.sessions.items()):
             known = self.addresses.book.find(bundle)
             if known is not None and not known.session:
                 self.addresses.book.bind(bundle, name, now, at)
-            elif known is None:  # what a crash has cost, or another node's now: the session is ended
-                del self.sessions[name]
-                self.subscribers.done(address, owner)
+            elif known is None:  # its login was elsewhere, or its block is another node's now
+                self._hear(name)
+        self.addresses.notes.beginning = False
+
+    def begin(self, owner: str, address: str) -> str:
+        """A session begins whose login was at another node; return its name here."""
+        self._numbers += 1
+        name = str(self._numbers)
+        self.sessions[name] = 0, owner, address
+        self._hear(name)
+        return name
+
+    def _hear(self, name: str) -> None:
+        """A session reports its address, as `aaa.lease_keeping` takes it."""
+        _, owner, address = self.sessions[name]
+        addresses, now, at = self.addresses, self.clock.monotonic(), self.clock.wall()
+        unit, party = read_unit(address), Party(owner)
+        seen = addresses.steward.observe(TENANT, "", unit, owner, name, now, at, party)
+        bundle = seen.bundle_id
+        if seen.sighting is Sighting.KNOWN:
+            live = addresses.book.find(bundle)
+            if live is None or live.session:
+                exact = Request(tenant=TENANT, wanted=(Wanted(Kind.V4, unit=unit),), party=party)
+                taken = addresses.book.take(owner, exact, now, at)
+                assert isinstance(taken, Bundle)
+                bundle = taken.id
+            addresses.book.bind(bundle, name, now, at)
+        elif seen.sighting is Sighting.FOREIGN:
+            place = addresses.register.locate(TENANT, "", unit)
+            if place is not None:
+                addresses.notes.add((TENANT, "shared", place[1]), name, owner, party, name)
+        elif seen.sighting is Sighting.CONFLICT:
+            self.conflicts.append(name)
+        self.sessions[name] = bundle, owner, address
 
     def _on_lost(self, names: tuple[str, ...]) -> None:
         """Sessions are disconnected: their subscribers do not use the addresses any more."""
         self.kicked += names
         for name in names:
             _, owner, address = self.sessions.pop(name, (0, "", ""))
+            self.addresses.notes.drop(name)
             self.subscribers.done(address, owner)
 
     async def _turns(self) -> None:
         while True:
-            self.addresses.turn(lambda name: name in self.sessions)
+            self.addresses.turn(lambda name: name in self.sessions or is_remote(name))
             await asyncio.sleep(0.05)
 
     def _answer(self, done: list[tuple[Bundle, asyncio.Future[bool]]], stored: bool) -> None:
@@ -183,12 +231,18 @@ class Node:
             if not future.done():
                 future.set_result(stored)
 
-    async def login(self, owner: str, *pools: str) -> str | Exhausted | Conflict | None:
-        """Log in; return the address that the subscriber was told, why there is none, None: no answer."""
+    async def login(
+        self, owner: str, *pools: str, start_at: Node | None = None
+    ) -> str | Exhausted | Conflict | None:
+        """Log in; return the address that the subscriber was told, why there is none, None: no answer.
+
+        `start_at`: the node to which the accounting goes, if it is another one.
+        """
         if not self.alive:
             return None
         now, at = self.clock.monotonic(), self.clock.wall()
-        taken = self.addresses.book.take(owner, request(v4(*(pools or ("shared",)))), now, at)
+        asked = request(v4(*(pools or ("shared",))), party=Party(owner))
+        taken = self.addresses.book.take(owner, asked, now, at)
         if not isinstance(taken, Bundle):
             return taken
         if not self.addresses.book.durable(taken):
@@ -200,6 +254,9 @@ class Node:
                 return None
         address = str(taken.leases[0].unit).partition("/")[0]
         self.subscribers.told(self.name, owner, address)
+        if start_at is not None:
+            start_at.begin(owner, address)
+            return address
         self._numbers += 1
         name = str(self._numbers)
         if self.addresses.book.bind(taken.id, name, self.clock.monotonic(), self.clock.wall()) is None:
@@ -212,6 +269,7 @@ class Node:
         """A session ends."""
         bundle, owner, address = self.sessions.pop(name)
         self.subscribers.done(address, owner)
+        self.addresses.notes.drop(name)
         self.addresses.book.release(bundle, Cause.STOP, self.clock.monotonic(), self.clock.wall())
 
     async def until(self, what: str, seconds: float = 10.0) -> None:

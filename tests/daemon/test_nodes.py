@@ -52,7 +52,9 @@ async def stage(
     url: str, directory: Path, start: tuple[bool, bool] = (True, True), last: int = 31, **options: float
 ) -> AsyncIterator[Stage]:
     pool_options = {
-        name: options.pop(name) for name in ("lease_s", "hold_s", "min_reuse_s") if name in options
+        name: options.pop(name)
+        for name in ("lease_s", "hold_s", "min_reuse_s", "tentative_s")
+        if name in options
     }
     await define(url, shared(last, **pool_options))
     made = Stage(url, Subscribers(0.3))

@@ -75,15 +75,17 @@ class Churn:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _login(self, node: Node, _network: Proxy, _other: Node) -> None:
+    async def _login(self, node: Node, _network: Proxy, other: Node) -> None:
         if node.alive:
             owner = f"sub{self.random.randrange(_OWNERS)}"
-            self._spawn(self._log_in(node, owner))
+            # Accounting goes to the other node every now and then, where that is not just down.
+            elsewhere = other if other.alive and self.random.random() < 0.3 else None
+            self._spawn(self._log_in(node, owner, elsewhere))
 
-    async def _log_in(self, node: Node, owner: str) -> None:
+    async def _log_in(self, node: Node, owner: str, elsewhere: Node | None) -> None:
         try:
             async with asyncio.timeout(10):
-                got = await node.login(owner)
+                got = await node.login(owner, start_at=elsewhere)
         except TimeoutError:
             if node.alive:
                 self.faults.append(AssertionError(f"{node.name} keeps a login waiting"))
@@ -137,7 +139,10 @@ class Churn:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_no_address_has_two_owners_whatever_dies(server: str, tmp_path: Path, seed: int) -> None:
     async def go() -> None:
-        await define(server, shared(47, sticky=seed == 2, hold_s=0.3 if seed == 2 else 0.0))
+        await define(
+            server,
+            shared(47, sticky=seed == 2, hold_s=0.3 if seed == 2 else 0.0, tentative_s=6.0, lease_s=20.0),
+        )
         subscribers = Subscribers(0.3)
         async with network(server) as (first, first_url), network(server) as (second, second_url):
             nodes = [

@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from daemon.aaa.session import TRACKED, Session
 from daemon.store import schema, session_addresses
-from daemon.store.session_addresses import SESSION_ADDRESS, AddressRow, Other, Written, rows_of
+from daemon.store.session_address_news import Written
+from daemon.store.session_addresses import SESSION_ADDRESS, AddressRow, Other, rows_of
 from radius.codes import Attr
 from tests.daemon.conftest import Store
 from tests.daemon.test_sessions import INTERIM, START, STOP, T0, Line
@@ -97,31 +98,31 @@ def test_host_bits_that_a_nas_left_in_a_prefix_are_dropped() -> None:
 def test_a_row_is_written_for_news_and_not_for_each_interim() -> None:
     line, written = Line(), Written(TRACKED)
     session = session_of(report(line, START, 0, framed_ip_address=FIRST))
-    assert len(written.take([session], none)) == 1
+    assert len(written.take([session], none).rows) == 1
     session.fold(report(line, INTERIM, 300, framed_ip_address=FIRST), False, False)  # type: ignore[arg-type]
-    assert written.take([session], none) == []
+    assert written.take([session], none) == ([], [])
     session.fold(report(line, INTERIM, 600, framed_ip_address=SECOND), False, False)  # type: ignore[arg-type]
-    assert brief(written.take([session], none)) == [
+    assert brief(written.take([session], none).rows) == [
         ("framed-ip-address", "192.0.2.2/32", 600, 600, None),
         ("framed-ip-address", "192.0.2.1/32", 300, 300, None),
     ]
     session.fold(report(line, STOP, 900, framed_ip_address=SECOND), False, True)  # type: ignore[arg-type]
-    (row,) = [each for each in written.take([session], none) if each.last_at == T0 + 900]
+    (row,) = [each for each in written.take([session], none).rows if each.last_at == T0 + 900]
     assert (row.address, row.closed_at, len(written)) == ("192.0.2.2", T0 + 900, 0)
 
 
 def test_what_could_not_be_written_comes_again() -> None:
     written = Written(TRACKED)
     session = session_of(report(Line(), START, 0, framed_ip_address=FIRST))
-    assert written.take([session], none)
+    assert written.take([session], none).rows
     written.give_back([session])
-    assert written.take([session], none)
+    assert written.take([session], none).rows
 
 
 def test_values_between_two_rows_are_told_too() -> None:
     written = Written(TRACKED)
     session = session_of(report(Line(), START, 0, framed_ip_address=SECOND))
-    rows = written.take([session], lambda _: [(int(Attr.FRAMED_IP_ADDRESS), FIRST, T0 - 50)])
+    rows, _ends = written.take([session], lambda _: [(int(Attr.FRAMED_IP_ADDRESS), FIRST, T0 - 50)])
     assert {each.address for each in rows} == {"192.0.2.1", "192.0.2.2"}
 
 

@@ -329,7 +329,7 @@ def test_a_reported_port_block_names_its_session(tmp_path: Path) -> None:
 
 
 async def down_for_four_minutes(stage: Stage) -> None:
-    await stage.coverage.beat(stage.at)
+    await stage.lived()
     stage.at += 240
     await stage.begin()
 
@@ -342,7 +342,7 @@ def test_a_time_without_the_edge_is_a_gap_where_it_could_have_changed_the_answer
         await stage.stored()
         answer = await stage.ask("203.0.113.1", T0 + 120)
         assert [(each.since, each.until) for each in answer.gaps] == [(T0 + 60, T0 + 300)]
-        assert answer.gaps[0].why == "edge edge was down"
+        assert answer.gaps[0].why == "edge edge was down or could not write"
         assert (await stage.ask("203.0.113.1", T0 + 3 * DAY)).gaps == ()
 
     play(tmp_path, scene)
@@ -357,7 +357,7 @@ def test_a_gap_that_a_later_event_has_closed_is_not_told(tmp_path: Path) -> None
         await down_for_four_minutes(stage)
         stage.book, stage.register = book, register
         open_end = await stage.ask(address, T0 + 100)
-        assert [each.why for each in open_end.gaps] == ["edge edge was down"]
+        assert [each.why for each in open_end.gaps] == ["edge edge was down or could not write"]
         stage.at = T0 + 600
         stage.stop("alice")
         await stage.stored()

@@ -13,7 +13,7 @@ from daemon.leases.cgnat import Cgnat
 from daemon.leases.coverage import Coverage
 from daemon.leases.who_had import WhoHad
 from daemon.leases.who_had_model import Answer, Question, read_target
-from daemon.store import schema, session_addresses
+from daemon.store import coverage_rows, schema, session_addresses
 from daemon.store.session_addresses import AddressRow
 from ipam import schema as ipam_schema
 from ipam import store as ipam_store
@@ -63,7 +63,12 @@ class Stage:
             async with self.leases.begin() as connection:
                 await ipam_store.save_batch(connection, batch)
             self.register.ledger.confirm()
-        await self.coverage.beat(self.at)
+        await self.lived()
+
+    async def lived(self) -> None:
+        """The edge was there all the time until now."""
+        async with self.store.engine.begin() as connection:
+            await coverage_rows.beat(connection, self.coverage.run, self.at)
 
     def login(self, name: str, *wanted: Wanted, **party: str) -> list[str]:
         """Let a subscriber log in; return its units."""

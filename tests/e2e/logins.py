@@ -6,6 +6,7 @@ One thread is the NAS. It keeps a window of requests outstanding and sends again
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import socket
@@ -14,7 +15,8 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from radius.authenticator import Key
 from radius.codes import AcctStatus, Attr, Code
@@ -29,7 +31,22 @@ _AGAIN_S = 0.25
 _REST_S = 0.5  # after which who was refused tries again
 _STAYS = 0.6  # the share of those who log in that start a session
 _FOREVER = float("inf")
-_Any = TypeVar("_Any")
+_Item = TypeVar("_Item")
+
+
+def provider(path: Path, users: int) -> str:
+    """Write a provider whose subscribers may be online once each; return the setting that names it."""
+    body = {"password": PASSWORD.decode(), "access_mode": "active", "plan": "home"}
+    plan = {"access": "ppp", "simultaneous_use": 1}
+    objects: list[dict[str, Any]] = [
+        {"kind": "tenant", "id": "demo"},
+        {"kind": "nas", "id": "lab", "body": {"prefixes": ["127.0.0.0/8"], "secret": "testing123"}},
+        {"kind": "plan", "id": "home", "body": plan},
+    ]
+    names = [f"user{each:04d}" for each in range(users)]
+    objects += [{"kind": "subscriber", "id": name, "body": {"username": name, **body}} for name in names]
+    path.write_text(json.dumps(objects))
+    return json.dumps([str(path)])
 
 
 @dataclass(slots=True)
@@ -111,7 +128,7 @@ class Subscribers(threading.Thread):
             else:
                 self._log_in(self._pick(self._idle))
 
-    def _pick(self, among: list[_Any]) -> _Any:
+    def _pick(self, among: list[_Item]) -> _Item:
         return among.pop(self._dice.randrange(len(among)))
 
     # --- what is sent ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Two daemons on one PostgreSQL, killed at random while they let subscribers in: no address has two users."""
+"""Two daemons on one PostgreSQL, killed, frozen and taken over while lines log in: no address has two users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from radius.codes import AcctStatus, Attr, Code
-from radius.packet import attribute
+from radius.exchange import Request, check_reply
+from radius.packet import Packet, attribute
 from tests.e2e.conftest import Daemon
 from tests.e2e.nas import Nas
 from tests.ipam.postgres import bin_dir, postgresql
@@ -24,7 +25,8 @@ from tests.ipam.postgres import bin_dir, postgresql
 pytestmark = pytest.mark.skipif(bin_dir() is None, reason="no PostgreSQL server is installed")
 
 LINES = 24  # of each daemon
-LAST_S = 25.0
+CROWD = 60  # more than there are addresses
+LAST_S = 9.0
 SEED = 20
 
 DATA = """\
@@ -33,7 +35,7 @@ DATA = """\
 - {kind: plan, id: home, body: {access: ppp, download: 100M, upload: 20M, interim_interval_s: 300}}
 - kind: pool
   id: home
-  body: {kind: v4, ranges: 10.0.0.0/24, sticky: false, hold: 0s, quarantine: 1s, min_reuse: 1s}
+  body: {kind: v4, ranges: 10.0.0.0-10.0.0.47, sticky: false, hold: 0s, quarantine: 1s, min_reuse: 1s}
 - {kind: selector, id: home, body: {pools: {v4: home}}}
 """
 LINE = "- {{kind: subscriber, id: {0}, body: {{username: {0}, password: secret, access_mode: active, plan: home}}}}\n"
@@ -82,16 +84,21 @@ class Lines(threading.Thread):
                 if line in self.online:
                     self._go(nas, line)
                 else:
-                    self._come(nas, line)
+                    self.come(nas, line)
                 self.ends.wait(0.005)
 
-    def _come(self, nas: Nas, line: str) -> None:
+    def come(self, nas: Nas, line: str) -> bool:
+        """Log in; tell whether that worked."""
         reply = nas.ask(self.daemon_at.auth, nas.login(line.encode(), b"secret"), 0.5)
         if reply is None or reply.code != Code.ACCESS_ACCEPT:
             self.users.did["not answered" if reply is None else "refused"] += 1
             if reply is None:
                 time.sleep(0.05)
-            return
+            return False
+        self._use(nas, line, reply)
+        return True
+
+    def _use(self, nas: Nas, line: str, reply: Packet) -> None:
         framed = reply.find(Attr.FRAMED_IP_ADDRESS)
         if framed is None:
             self.users.faults.append(f"{line} was let in without an address")
@@ -104,6 +111,42 @@ class Lines(threading.Thread):
         said += attribute(Attr.CLASS, reply.find(Attr.CLASS) or b"")
         self.online[line] = session, address, said
         self._record(nas, session, said, AcctStatus.START)
+
+    def leave_some(self, nas: Nas) -> None:
+        """See to it that some lines are online, and some are not."""
+        for number in range(LINES):
+            line = f"{self.name}{number}"
+            if number % 3 == 0 and line in self.online:
+                self._go(nas, line)
+            elif number % 3 and line not in self.online:
+                self.come(nas, line)
+
+    def fill(self, nas: Nas) -> None:
+        """Let as many in as there is room for."""
+        refused = 0
+        for number in range(CROWD):
+            refused = 0 if self.come(nas, f"crowd{number}") else refused + 1
+            if refused > 4:
+                return
+        raise AssertionError("the pool has no end")
+
+    def told_after(self, nas: Nas, wakes: Callable[[], None]) -> int:
+        """Ask for all lines that are offline while the daemon cannot answer, then wake it; return who is let in."""
+        asked = {
+            line: nas.login(line.encode(), b"secret")
+            for line in (f"{self.name}{number}" for number in range(LINES))
+            if line not in self.online
+        }
+        for request in asked.values():
+            nas.send(self.daemon_at.auth, request.octets)
+        wakes()
+        replies = _replies(nas, list(asked.values()), 1.5)
+        for line, request in asked.items():
+            reply = replies.get(request.identifier)
+            framed = None if reply is None else reply.find(Attr.FRAMED_IP_ADDRESS)
+            if framed is not None:
+                self.users.told(line, IPv4Address(framed))
+        return len(asked)
 
     def _go(self, nas: Nas, line: str) -> None:
         session, address, said = self.online.pop(line)
@@ -121,6 +164,22 @@ class Lines(threading.Thread):
             time.sleep(0.05)
 
 
+def _replies(nas: Nas, requests: list[Request], wait_s: float) -> dict[int, Packet]:
+    """Return the replies that come in time, by identifier."""
+    found: dict[int, Packet] = {}
+    end = time.monotonic() + wait_s
+    while (left := end - time.monotonic()) > 0 and len(found) < len(requests):
+        nas._socket.settimeout(left)
+        try:
+            octets = nas._socket.recv(4096)
+        except TimeoutError:
+            break
+        for request in requests:
+            if request.identifier == octets[1]:
+                found[octets[1]] = check_reply(request, octets, nas.key)
+    return found
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Path]:
     """A file with the URL of a database that two edges share."""
@@ -133,10 +192,23 @@ def store(tmp_path: Path) -> Iterator[Path]:
         yield file
 
 
-def test_daemons_killed_at_random_never_give_an_address_to_two(make_daemon: Any, store: Path) -> None:
+def test_daemons_killed_frozen_and_taken_over_never_give_an_address_to_two(
+    make_daemon: Any, store: Path
+) -> None:
+    daemons = _two(make_daemon, store)
+    users = Users()
+    lines = {name: Lines(name, daemon, users) for name, daemon in daemons.items()}
+    _come_and_go_while_daemons_die(daemons, lines, users)
+    for name, daemon in daemons.items():
+        _leases_are_those_of_the_lines(daemon, lines[name])
+    _a_node_that_was_taken_over_while_frozen_tells_nothing(daemons["north"], lines["north"], lines["south"])
+    assert not users.faults, users.faults[0]
+
+
+def _two(make_daemon: Any, store: Path) -> dict[str, Daemon]:
     data = store.with_name("data.yaml")
-    lines = "".join(LINE.format(f"{name}{number}") for name in ("north", "south") for number in range(LINES))
-    data.write_text(DATA + lines)
+    names = [f"{name}{number}" for name in ("north", "south") for number in range(LINES)]
+    data.write_text(DATA + "".join(map(LINE.format, [*names, *(f"crowd{each}" for each in range(CROWD))])))
     daemons: dict[str, Daemon] = {
         name: make_daemon(
             **{
@@ -150,30 +222,58 @@ def test_daemons_killed_at_random_never_give_an_address_to_two(make_daemon: Any,
     }
     for each in daemons.values():
         each.start()
-    users = Users()
-    nases = {name: Lines(name, daemon, users) for name, daemon in daemons.items()}
-    for each_nas in nases.values():
-        each_nas.start()
+    return daemons
+
+
+def _come_and_go_while_daemons_die(daemons: dict[str, Daemon], lines: dict[str, Lines], users: Users) -> None:
+    for each in lines.values():
+        each.start()
     chance = random.Random(SEED)
     end = time.monotonic() + LAST_S
     while time.monotonic() < end and not users.faults:
         time.sleep(chance.uniform(0.2, 1.5))
         killed = daemons[chance.choice(["north", "south"])]
-        assert killed.process is not None
         assert killed.end(signal.SIGKILL) == -signal.SIGKILL
         users.did["killed"] += 1
         killed.start()
-    time.sleep(1.0)
-    for each_nas in nases.values():
-        each_nas.ends.set()
-    for each_nas in nases.values():
-        each_nas.join(45)
-        assert not each_nas.is_alive()
+    time.sleep(0.5)
+    for each in lines.values():
+        each.ends.set()
+    for each in lines.values():
+        each.join(45)
+        assert not each.is_alive()
     assert not users.faults, users.faults[0]
-    assert users.did["told"] > 100, users.did
+    assert users.did["told"] > 60, users.did
     assert users.did["killed"] > 1, users.did
-    for name, daemon in daemons.items():
-        _leases_are_those_of_the_lines(daemon, nases[name])
+
+
+def _a_node_that_was_taken_over_while_frozen_tells_nothing(
+    north: Daemon, lines: Lines, others: Lines
+) -> None:
+    """What it has told is kept by the other node, which gives out all the rest; awake again, it can store nothing."""
+    assert north.process is not None
+    with Nas(north) as nas, Nas(others.daemon_at) as nas_of_others:
+        lines.leave_some(nas)
+        north.process.send_signal(signal.SIGSTOP)
+        try:
+            _take_over(others.daemon_at)
+            others.fill(nas_of_others)
+            asked = lines.told_after(nas, lambda: north.process.send_signal(signal.SIGCONT))  # type: ignore[union-attr]
+        finally:
+            north.process.send_signal(signal.SIGCONT)
+    assert lines.online, "somebody was to be online there"
+    assert asked > 4
+    shown = others.daemon_at.ask("ipam", "nodes")
+    assert {each["node"]: each["blocks"] for each in shown["nodes"]} == {"north": 0, "south": 6}
+
+
+def _take_over(daemon: Daemon) -> None:
+    """Take north over; frozen in a transaction, it keeps its locks until the database ends that."""
+    for _ in range(4):
+        done = daemon.run("ipam", "takeover", "north", "--force", check=False)
+        if done.returncode == 0:
+            return
+    raise AssertionError(done.stdout + done.stderr)
 
 
 def _leases_are_those_of_the_lines(daemon: Daemon, lines: Lines) -> None:

@@ -19,6 +19,7 @@ from ipam.book import Book
 from ipam.history import Chain, broken
 from ipam.kinds import SPACE_OF, Cause, Kind, LeaseState, Order, PoolState
 from ipam.lease import Bundle, Conflict, Exhausted, Observation, Origin, Sighting, Wanted
+from ipam.ledger import ALL
 from ipam.model import Pool, Reservation
 from ipam.register import Register
 from ipam.resize import Resized, drain, exclude, grow, remove, renumber, set_state
@@ -43,6 +44,7 @@ WANTED = st.sampled_from(
         *EXACT,
     ]
 )
+MOST = st.sampled_from([1, 2, 5, ALL])  # changes in a batch
 LIVE = (LeaseState.TENTATIVE, LeaseState.BOUND)
 
 
@@ -179,24 +181,24 @@ class LoginMachine(RuleBasedStateMachine):
 
     # --- the disk ---
 
-    @rule()
-    def write(self) -> None:
-        batch = self.register.batch()
+    @rule(most=MOST)
+    def write(self, most: int = ALL) -> None:
+        batch = self.register.batch(most)
         if batch is not None:
             self.disk.write(batch)
             self.register.ledger.confirm()
         self._tell()
 
-    @rule()
-    def refuse(self) -> None:
-        batch = self.register.batch()
+    @rule(most=MOST)
+    def refuse(self, most: int) -> None:
+        batch = self.register.batch(most)
         if batch is not None:
             self.register.ledger.refuse()
         self._tell()
 
-    @rule(stored=st.booleans())
-    def lose_the_answer_of_the_disk(self, stored: bool) -> None:
-        batch = self.register.batch()
+    @rule(stored=st.booleans(), most=MOST)
+    def lose_the_answer_of_the_disk(self, stored: bool, most: int) -> None:
+        batch = self.register.batch(most)
         if batch is not None and stored:
             self.disk.write(batch)
         if batch is not None:
@@ -206,11 +208,12 @@ class LoginMachine(RuleBasedStateMachine):
     @rule(
         when=st.sampled_from(["before the commit", "after the commit", "idle"]),
         now=st.sampled_from([0.0, 9e6]),
+        most=MOST,
     )
-    def crash(self, when: str, now: float) -> None:
+    def crash(self, when: str, now: float, most: int = ALL) -> None:
         self._see()
         if when != "idle":
-            batch = self.register.batch()
+            batch = self.register.batch(most)
             if batch is not None and when == "after the commit":
                 self.disk.write(batch)
         self._boot(now)

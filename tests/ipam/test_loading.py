@@ -92,8 +92,8 @@ async def loaded(engine: AsyncEngine, page_rows: int, *pools: Pool) -> tuple[Edg
 
 async def live_through(edge: Edge, chance: random.Random) -> None:
     """Let some come, stay, go and come back; set something aside far beyond what was used."""
-    far = Reservation(tenant=TENANT, vrf="", unit=read_unit("10.0.0.200"), owner="far")
-    edge.steward.reserve(far, AT)
+    for far in ("10.0.0.200", "10.0.0.201", "10.0.0.202"):
+        edge.steward.reserve(Reservation(tenant=TENANT, vrf="", unit=read_unit(far), owner=far), AT)
     for number in range(60):
         now = float(number)
         wanted = chance.choice((BOTH, (v4("home"),), (fixed(f"203.0.113.{number}"), v4("home"))))
