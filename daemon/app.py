@@ -110,6 +110,7 @@ class Edge:
             self._on_fault,
         )
         self._work.definitions.renumbering.end = self._aaa.end_session
+        self._work.cgnat.unwritten = self._aaa.port_blocks.unwritten
         self._work.on_lost, self._work.on_restored = self._aaa.end_fenced, self._aaa.settle_leases
         self._build_data(settings)
         self._servers: list[ApiServer] = []
@@ -119,13 +120,7 @@ class Edge:
 
     def _build_data(self, settings: Settings) -> None:
         self._seal = Sealer(options.sealing_key(settings, self._environ))
-        self._apply = Apply(
-            self._index,
-            self._writer,
-            self._seal,
-            self._clock,
-            self._data_changed,
-        )
+        self._apply = Apply(self._index, self._writer, self._seal, self._clock, self._data_changed)
         self._loader = DataLoader(self._index, self._apply, self._dictionary)
 
     def _data_changed(self, keys: Sequence[Key]) -> None:

@@ -33,7 +33,7 @@ class SchemaUnknown(DaemonError):
     slug = "schema-unknown"
 
     def __init__(self, database: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
-        """`found` are revisions of the database that are unknown here, `known` the latest ones that this version has."""
+        """`found` are revisions of the database that are unknown here, `known` the latest of this version."""
         super().__init__(
             f"{database} has the schema {', '.join(found)}; this version knows none later than "
             f"{', '.join(known)}: start the version that wrote it, or one that is newer, or put the database back "

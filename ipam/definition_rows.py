@@ -315,6 +315,11 @@ async def save_vrf(connection: AsyncConnection, vrf: Vrf) -> None:
     await _replace(connection, VRF, key, {"distinguisher": vrf.distinguisher})
 
 
+async def delete_vrf(connection: AsyncConnection, tenant: str, name: str) -> bool:
+    """Delete what is known of a VRF; False where that is nothing."""
+    return await _delete(connection, VRF, {"tenant": tenant, "name": name})
+
+
 async def load_vrfs(connection: AsyncConnection) -> list[Vrf]:
     """Return every VRF."""
     rows = await connection.execute(select(VRF))

@@ -114,7 +114,10 @@ class Register:
         if index >= 0 and entries[index][0] >= unit.value:
             shelf = entries[index][1]
             slot = shelf.slot_of(unit)
-            return None if slot == NONE else (shelf, slot)
+            if slot != NONE:
+                return shelf, slot
+            if not shelf.excludes(unit):
+                return None
         fixed = self.shelves.get((tenant, self.fixed_name(vrf)))
         slot = NONE if fixed is None else fixed.slot_of(unit)
         return None if fixed is None or slot == NONE else (fixed, slot)
@@ -133,10 +136,10 @@ class Register:
         return shelf, self.add_fixed(shelf, unit)
 
     def is_outside(self, tenant: str, vrf: str, unit: Unit) -> bool:
-        """Tell whether no number of a unit is in any pool."""
+        """Tell whether no number of a unit is in any pool, but for what one excludes."""
         firsts, entries = self._spans_of(tenant, vrf, unit.space)
         index = bisect_right(firsts, unit.last) - 1
-        return index < 0 or entries[index][0] < unit.value
+        return index < 0 or entries[index][0] < unit.value or entries[index][1].excludes(unit)
 
     def fixed_name(self, vrf: str) -> str:
         """Return the name of the pool of a VRF's fixed units; each node numbers its own."""

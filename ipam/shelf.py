@@ -179,6 +179,16 @@ class Shelf:
                 spans.append((out_low, out_high))
         return spans
 
+    def excludes(self, unit: Unit) -> bool:
+        """Tell whether a unit lies, as a whole, in what the pool never gives out, and is no slot of it."""
+        if unit[2] == self.pool.unit_length or self.pool.kind is Kind.CGN_BLOCK:
+            return False
+        reached = unit.value
+        for first, last in sorted(self.pool.exclusions):
+            if first <= reached <= last:
+                reached = last + 1
+        return reached > unit.last
+
     def slots_touched(self, part: Range, first: int, last: int) -> tuple[int, int]:
         """Return the first and the last slot of a range that some numbers touch; the first is greater for none."""
         if self.pool.kind is Kind.CGN_BLOCK:

@@ -75,17 +75,18 @@ class LeaseKeeping:
 
     def _hear(self, session: Session, bundle_id: int) -> None:
         """`bundle_id` is what its login was given, be it over."""
-        if not self._addresses.register.shelves:
-            return
+        addresses = self._addresses
+        if addresses.replaying or not addresses.register.shelves:
+            return  # what the journal tells at a start is older than the book; `settle` looks at what came of it
         shown = session.addresses
         if shown == session.shown or session.closed_at is not None:
             return
         first, session.shown = not session.shown, shown
         self._forget_notes(session)
-        if first:
-            self._regain(session)
+        kept = self._regain(session) if first else ()
         _, told = self._disputed.pop(session, (0.0, ()))
-        self._compare(session, tuple(reported_units(shown)), told)
+        units = dict.fromkeys((*kept, *reported_units(shown)))
+        self._compare(session, tuple(units), (*kept, *told))
         if first and not session.bundles:
             self._find_lost(session, bundle_id)
 
@@ -119,19 +120,16 @@ class LeaseKeeping:
 
         Raises StoreUnavailable.
         """
-        spans, space, addresses, serial = (
-            [span_of(pool, part) for part in parts],
-            space_of(pool),
-            self._addresses,
-            0,
-        )
+        addresses, space = self._addresses, space_of(pool)
+        spans = [span_of(pool, part) for part in parts]
+        serial = 0
         for number, session in enumerate(sessions, 1):
             if session.closed_at is None and session.tenant == pool.tenant:
                 units = [unit for unit in reported_units(session.addresses) if unit.space is space]
                 if any(first <= each.last and each.value <= last for first, last in spans for each in units):
                     self._look_again(session)
-                    ours = (addresses.book.find(each) for each in session.bundles)
-                    serial = max(serial, *(0 if live is None else live.serial for live in ours), 0)
+                    found = [addresses.book.find(each) for each in session.bundles]
+                    serial = max([serial, *(live.serial for live in found if live is not None)])
             if number % _SLICE == 0:
                 if addresses.register.ledger.waiting > _SLICE:  # let the store keep up
                     await addresses.lessor.stored(serial)
@@ -262,12 +260,13 @@ class LeaseKeeping:
 
     # --- what accounting does not tell -----------------------------------------------------------
 
-    def _regain(self, session: Session) -> None:
-        """Let a session that we gave up too early have all of its leases again, also those that it never reports."""
+    def _regain(self, session: Session) -> tuple[Unit, ...]:
+        """Let a session that we gave up too early have all of its leases again, also those that it never reports.
+
+        Returns what another has now.
+        """
         had, session.had = session.had, ()
-        disputed = [each[1] for each in had if self._look(session, each[1], each) is _CONFLICT]
-        if disputed:
-            self._disputed[session] = 0.0, tuple(disputed)
+        return tuple(each[1] for each in had if self._look(session, each[1], each) is _CONFLICT)
 
     def _left_with(self, tenant: str, owner: str, tenure: Tenure | None) -> tuple[tuple[str, Unit], ...]:
         """Return what ended with a lease of this owner, and waits as well."""

@@ -65,7 +65,9 @@ def _said(scope: Scope) -> int:
 
 
 def _text(limit: int) -> str:
-    return f"the body is too long: at most {limit // MIB} MiB ({limit} octets) are read here; send it in parts"
+    return (
+        f"the body is too long: at most {limit // MIB} MiB ({limit} octets) are read here; send it in parts"
+    )
 
 
 async def _refuse(scope: Scope, limit: int, send: Send) -> None:

@@ -22,12 +22,15 @@ _CONFLICTS = frozenset(
         "pool-busy",
         "pool-exists",
         "pool-full",
+        "pool-named",
+        "pool-not-draining",
         "pool-of-other-origin",
         "prefix-full",
         "reservation-overlap",
         "reservation-second",
         "reservation-taken",
         "selector-of-other-origin",
+        "vrf-busy",
     }
 )
 

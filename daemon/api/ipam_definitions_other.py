@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 
 from daemon.api.ipam_definitions_answers import done, malformed, own_tenant, unit_of, vrf_name
+from daemon.api.ipam_definitions_audit import note
 from daemon.api.ipam_definitions_pools import find_pool
 from daemon.api.ipam_models import (
     MatchView,
@@ -68,16 +69,18 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
         )
 
     @router.post("/reservations", status_code=201)
-    async def reserve(wish: ReservationWish) -> ReservationView:
+    async def reserve(request: Request, wish: ReservationWish) -> ReservationView:
         owner, pool, vrf = _whose(services, definitions, wish.tenant, wish.pool, wish.vrf)
         unit = unit_of(wish.unit, "unit", pool)
         made = Reservation(tenant=owner, vrf=vrf, unit=unit, owner=wish.owner, name=wish.name)
         kept = done(await definitions.reservations.reserve(made))
-        return reservation_view(definitions, kept, DefinedBy.OPERATOR)
+        await note(services, request, "reservation-add", owner, str(unit), wish)
+        view = reservation_view(definitions, kept, DefinedBy.OPERATOR)
+        return view.model_copy(update={"notes": owner_notes(services, owner, wish.owner)})
 
     @router.delete("/reservations/{unit:path}")
     async def delete(
-        unit: str, tenant: str | None = None, vrf: str = "", pool: str | None = None
+        request: Request, unit: str, tenant: str | None = None, vrf: str = "", pool: str | None = None
     ) -> ReservationView:
         owner, found, name = _whose(services, definitions, tenant, pool, vrf)
         wanted = unit_of(unit, "unit", found)
@@ -86,6 +89,7 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
             text = f"{wanted} is kept because the data give it to a subscriber: change that on the platform"
             raise HTTPException(409, text)
         gone = done(await definitions.reservations.unreserve(owner, name, wanted))
+        await note(services, request, "reservation-delete", owner, str(wanted), None, f"of {gone.owner}")
         return reservation_view(definitions, gone, DefinedBy.OPERATOR)
 
 
@@ -97,6 +101,13 @@ def _whose(
         return own_tenant(services, tenant), None, vrf_name(vrf) or ""
     found = find_pool(services, definitions, pool, tenant).pool
     return found.tenant, found, found.vrf
+
+
+def owner_notes(services: Services, tenant: str, owner: str) -> list[str]:
+    """Return that nobody has the id for which something is reserved."""
+    if owner in services.index.tenants[tenant].subscribers:
+        return []
+    return [f"tenant {tenant} has no subscriber with the id {owner} yet: until then nobody gets it"]
 
 
 def _is_claimed(services: Services, tenant: str, vrf: str, unit: Unit) -> bool:
@@ -132,6 +143,7 @@ def reservation_view(definitions: Definitions, each: Reservation, by: DefinedBy)
         origin="operator" if by is DefinedBy.OPERATOR else "data",
         pool=_pool_of(definitions, each),
         state=STATE_NAMES[0 if place is None or cell < 0 else place[0].allocator.states[cell]],
+        notes=[],
     )
 
 
@@ -151,14 +163,17 @@ def add_selectors(router: APIRouter, services: Services, definitions: Definition
         return Page(items=shown, count=len(found), limit=limit, offset=offset)
 
     @router.post("/selectors", status_code=201)
-    async def add(wish: SelectorWish) -> SelectorView:
+    async def add(request: Request, wish: SelectorWish) -> SelectorView:
         match = Match(tenant=own_tenant(services, wish.tenant), **wish.match.model_dump())
         pools = tuple((kind, tuple(names)) for kind, names in wish.pools.items())
         made = Selector(name=wish.name, priority=wish.priority, match=match, pools=pools)
-        return _selector_view(done(await definitions.selectors.add(made)), DefinedBy.OPERATOR)
+        added = done(await definitions.selectors.add(made))
+        await note(services, request, "selector-add", match.tenant, made.name, wish)
+        view = _selector_view(added, DefinedBy.OPERATOR)
+        return view.model_copy(update={"notes": _match_notes(services, added)})
 
     @router.delete("/selectors/{name:path}", status_code=204)
-    async def delete(name: str, tenant: str | None = None) -> None:
+    async def delete(request: Request, name: str, tenant: str | None = None) -> None:
         found = [
             each
             for each, _ in definitions.selectors.listed()
@@ -167,6 +182,7 @@ def add_selectors(router: APIRouter, services: Services, definitions: Definition
         missing = f"no selector has the name {name}; see `selector list`"
         known = of_one_tenant(found, lambda each: each.match.tenant, name, missing)[0]
         done(await definitions.selectors.delete(known.match.tenant, name))
+        await note(services, request, "selector-delete", known.match.tenant, name)
 
     @router.get("/selections")
     async def selection(
@@ -187,7 +203,22 @@ def _selector_view(selector: Selector, by: DefinedBy) -> SelectorView:
         match=MatchView(plan=match.plan, nas=match.nas, site=match.site, attribute=match.attribute),
         pools={kind.value: list(names) for kind, names in selector.pools},
         origin=by.value,
+        notes=[],
     )
+
+
+def _match_notes(services: Services, selector: Selector) -> list[str]:
+    """Return what a selector is for that its tenant does not have, so that it matches no login."""
+    match, known = selector.match, services.index.tenants[selector.match.tenant]
+    sites = {each.site for each in known.nases.values()}
+    missing = []
+    if match.plan is not None and match.plan not in known.plans:
+        missing.append(f"plan {match.plan}")
+    if match.nas is not None and match.nas not in known.nases:
+        missing.append(f"NAS {match.nas}")
+    if match.site is not None and match.site not in sites:
+        missing.append(f"NAS at site {match.site}")
+    return [f"tenant {match.tenant} has no {each} yet: until then no login matches" for each in missing]
 
 
 def _selection(

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 
 from daemon.api.ipam_definitions_answers import done, own_tenant, reading, vrf_name
+from daemon.api.ipam_definitions_audit import note
 from daemon.api.ipam_models import (
     BlocksView,
     DisconnectView,
@@ -101,36 +102,41 @@ def _add_reading(router: APIRouter, services: Services, definitions: Definitions
 
 def _add_defining(router: APIRouter, services: Services, definitions: Definitions) -> None:
     @router.post("/pools", status_code=201)
-    async def add(wish: PoolWish) -> PoolView:
+    async def add(request: Request, wish: PoolWish) -> PoolView:
         made = _new_pool(wish, own_tenant(services, wish.tenant))
         with reading("ranges"):
             added = done(await definitions.pools.add(made, wish.ranges))
+        await note(services, request, "pool-add", made.tenant, made.name, wish)
         return await _again(definitions, added)
 
     @router.patch("/pools/{name:path}")
-    async def change(name: str, wish: PoolSettings, tenant: str | None = None) -> PoolView:
+    async def change(request: Request, name: str, wish: PoolSettings, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant).pool
         edit = _settings(wish)
-        return await _again(definitions, done(await definitions.pools.change(known.tenant, known.name, edit)))
+        changed = done(await definitions.pools.change(known.tenant, known.name, edit))
+        await note(services, request, "pool-change", known.tenant, known.name, wish)
+        return await _again(definitions, changed)
 
     @router.delete("/pools/{name:path}", status_code=204)
-    async def delete(name: str, tenant: str | None = None) -> None:
+    async def delete(request: Request, name: str, tenant: str | None = None) -> None:
         known = find_pool(services, definitions, name, tenant).pool
         done(await definitions.pools.delete(known.tenant, known.name))
+        await note(services, request, "pool-delete", known.tenant, known.name)
 
 
 def _add_changing(router: APIRouter, services: Services, definitions: Definitions) -> None:
     pools = definitions.pools
 
     @router.post("/pools/{name:path}/resize")
-    async def resize(name: str, wish: ResizeWish, tenant: str | None = None) -> PoolView:
+    async def resize(request: Request, name: str, wish: ResizeWish, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant).pool
         with reading("add, remove"):
-            changed = await pools.resize(known.tenant, known.name, wish.add, wish.remove)
-        return await _again(definitions, done(changed))
+            changed = done(await pools.resize(known.tenant, known.name, wish.add, wish.remove))
+        await note(services, request, "pool-resize", known.tenant, known.name, wish)
+        return await _again(definitions, changed)
 
     @router.post("/pools/{name:path}/drain")
-    async def drain(name: str, wish: DrainWish, tenant: str | None = None) -> PoolView:
+    async def drain(request: Request, name: str, wish: DrainWish, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant)
         key = known.pool.tenant, known.pool.name
         if not (wish.disconnect and known.by is DefinedBy.PLATFORM and _drains(known)):
@@ -138,18 +144,22 @@ def _add_changing(router: APIRouter, services: Services, definitions: Definition
                 done(await pools.drain(*key, wish.ranges))
         if wish.disconnect:
             definitions.renumbering.begin(*key, wish.per_second)
+        await note(services, request, "pool-drain", *key, wish)
         return await _shown(definitions, pools.known[key])
 
     @router.post("/pools/{name:path}/undrain")
-    async def undrain(name: str, wish: DrainWish, tenant: str | None = None) -> PoolView:
+    async def undrain(request: Request, name: str, wish: DrainWish, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant).pool
         with reading("ranges"):
             changed = done(await pools.drain(known.tenant, known.name, wish.ranges, draining=False))
         definitions.renumbering.stop(known.tenant, known.name)
+        await note(services, request, "pool-undrain", known.tenant, known.name, wish)
         return await _again(definitions, changed)
 
     @router.post("/pools/{name:path}/exclusions")
-    async def exclusions(name: str, wish: ExclusionWish, tenant: str | None = None) -> PoolView:
+    async def exclusions(
+        request: Request, name: str, wish: ExclusionWish, tenant: str | None = None
+    ) -> PoolView:
         known = find_pool(services, definitions, name, tenant)
         key = known.pool.tenant, known.pool.name
         with reading("add, remove"):
@@ -157,6 +167,7 @@ def _add_changing(router: APIRouter, services: Services, definitions: Definition
                 done(await pools.exclude(*key, wish.add))
             if wish.remove:
                 done(await pools.include(*key, wish.remove))
+        await note(services, request, "pool-exclude" if wish.add else "pool-include", *key, wish)
         return await _shown(definitions, pools.known[key])
 
 
@@ -178,14 +189,21 @@ def _settings(wish: PoolSettings) -> Callable[[Pool], Pool]:
 
 
 def _new_pool(wish: PoolWish, tenant: str) -> Pool:
+    if wish.kind is Kind.FIXED:
+        leased = ", ".join(each.value for each in Kind if each is not Kind.FIXED)
+        raise HTTPException(
+            422,
+            f"kind: fixed addresses are in no pool, they come with the data or by a reservation; one of {leased} is "
+            f"expected",
+        )
     length = wish.unit_length or UNIT_LENGTHS.get(wish.kind)
     if length is None:
         raise HTTPException(
             422, f"unit_length: a pool of kind {wish.kind} needs it: how many ports one block has"
         )
-    space = range_space(wish.kind) if wish.kind is not Kind.FIXED else None
+    space = range_space(wish.kind)
     with reading("exclusions"):
-        spans = () if space is None else tuple(read_span(space, each) for each in wish.exclusions)
+        spans = tuple(read_span(space, each) for each in wish.exclusions)
     made = Pool(
         tenant=tenant,
         vrf="" if wish.vrf == "default" else wish.vrf,

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.api.idempotency import Idempotency, Once
 from daemon.api.ipam_definitions_answers import done, own_tenant, unit_of, vrf_name
+from daemon.api.ipam_definitions_audit import note
 from daemon.api.ipam_models import (
     NextPrefixWish,
     PrefixPoolView,
@@ -80,7 +81,7 @@ def _find(services: Services, definitions: Definitions, given: str, tenant: str 
 
 def _add_defining(router: APIRouter, services: Services, definitions: Definitions) -> None:
     @router.post("/prefixes", status_code=201)
-    async def add(wish: PrefixWish) -> PrefixView:
+    async def add(request: Request, wish: PrefixWish) -> PrefixView:
         made = Prefix(
             tenant=own_tenant(services, wish.tenant),
             vrf=vrf_name(wish.vrf) or "",
@@ -90,12 +91,15 @@ def _add_defining(router: APIRouter, services: Services, definitions: Definition
             state=wish.state,
             name=wish.name,
         )
-        return prefix_view(definitions, done(await definitions.prefixes.add(made)))
+        added = done(await definitions.prefixes.add(made))
+        await note(services, request, "prefix-add", made.tenant, _text(made.unit), wish)
+        return prefix_view(definitions, added)
 
     @router.delete("/prefixes/{prefix:path}", status_code=204)
-    async def delete(prefix: str, tenant: str | None = None, vrf: str = "") -> None:
+    async def delete(request: Request, prefix: str, tenant: str | None = None, vrf: str = "") -> None:
         known = _find(services, definitions, prefix, tenant, vrf).prefix
         done(await definitions.prefixes.delete(known.tenant, known.vrf, known.unit))
+        await note(services, request, "prefix-delete", known.tenant, _text(known.unit))
 
 
 def _add_next(router: APIRouter, services: Services, definitions: Definitions, keys: Idempotency) -> None:
@@ -126,6 +130,7 @@ def _add_next(router: APIRouter, services: Services, definitions: Definitions, k
                     await once.keep(connection, _new_view(taken, under, definitions), 201)
 
             placed = done(await definitions.prefixes.add_next(wanted, wish.length, also))
+            await note(services, request, "prefix-add", under.tenant, _text(placed.prefix.unit), wish)
             return _new_view(placed.prefix, under, definitions)
 
         if idempotency_key is None:
@@ -151,10 +156,19 @@ def _add_vrfs(router: APIRouter, services: Services, definitions: Definitions) -
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
     @router.put("/vrfs")
-    async def put(wish: VrfWish) -> VrfView:
+    async def put(request: Request, wish: VrfWish) -> VrfView:
         owner = own_tenant(services, wish.tenant)
-        made = Vrf(tenant=owner, name=wish.name, distinguisher=wish.distinguisher)
-        return view(await definitions.prefixes.save_vrf(made))
+        saved = await definitions.prefixes.save_vrf(
+            Vrf(tenant=owner, name=wish.name, distinguisher=wish.distinguisher)
+        )
+        await note(services, request, "vrf-add", owner, wish.name, wish)
+        return view(saved)
+
+    @router.delete("/vrfs/{name:path}", status_code=204)
+    async def delete(request: Request, name: str, tenant: str | None = None) -> None:
+        owner = own_tenant(services, tenant)
+        done(await definitions.prefixes.delete_vrf(owner, vrf_name(name) or ""))
+        await note(services, request, "vrf-delete", owner, name)
 
 
 def prefix_view(definitions: Definitions, placed: Placed) -> PrefixView:

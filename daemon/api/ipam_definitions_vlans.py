@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 
 from daemon.api.ipam_definitions_answers import done
+from daemon.api.ipam_definitions_audit import note
 from daemon.api.ipam_definitions_other import reservation_view
 from daemon.api.ipam_definitions_pools import find_pool
 from daemon.api.ipam_models import NextVlanWish, ReservationView, VlanView
@@ -42,10 +43,11 @@ def add_vlans(router: APIRouter, services: Services, definitions: Definitions) -
         return _view(shelf, unit, -1)
 
     @router.post("/next-vlans", status_code=201)
-    async def reserve_next(wish: NextVlanWish) -> ReservationView:
+    async def reserve_next(request: Request, wish: NextVlanWish) -> ReservationView:
         pool = _shelf(services, definitions, wish.pool, wish.tenant).pool
         reservations = definitions.reservations
         kept = done(await reservations.reserve_next(pool.tenant, pool.name, wish.owner, wish.name))
+        await note(services, request, "reservation-add", pool.tenant, str(kept.unit), wish)
         return reservation_view(definitions, kept, DefinedBy.OPERATOR)
 
 

@@ -17,7 +17,7 @@ from daemon.store import sample_rows
 from daemon.store.sample_rows import DAY_S, HOUR_S, MINUTES_S
 from ipam.address import Malformed
 from ipam.forecast import FEWEST_DAYS, MAX_DAYS, Forecast, TooLittleData
-from ipam.kinds import HELD, QUARANTINED, Kind
+from ipam.kinds import HELD, QUARANTINED, Kind, PoolState
 from ipam.model import Pool
 
 TOO_LITTLE = "too-little-data"
@@ -73,6 +73,9 @@ class ForecastView(WhenView):
     used: int = Field(description="slots that no new owner can get now")
     held: int = Field(description="part of that, kept after a lease has ended")
     hold_s: float
+    draining: Literal["no", "partly", "wholly"] = Field(
+        description="what drains is taken until its leases end, and is no part of the size"
+    )
     year_size: int | None = Field(
         description="slots with which it would stay above its critical share for a year"
     )
@@ -195,11 +198,17 @@ def forecast_view(addresses: Addresses[Any], made: Outlook) -> ForecastView:
         used=0 if use is None else use.size - use.disabled - use.free,
         held=0 if shelf is None else shelf.allocator.counts[HELD] + shelf.allocator.counts[QUARANTINED],
         hold_s=0.0 if shelf is None else shelf.pool.hold_s,
+        draining="no" if shelf is None else _draining(shelf.pool),
         year_size=made.year_size,
         trend=None if trend is None else TrendView(**asdict(trend) | {"season": list(trend.season)}),
         points=[PointView(day=each.day, used=each.used, held=each.held) for each in made.peaks],
         changed=None if made.changed is None else WhenView(**_when(made.changed.size, made.changed.forecast)),
     )
+
+
+def _draining(pool: Pool) -> Literal["no", "partly", "wholly"]:
+    parting = [pool.state is not PoolState.ACTIVE or part.draining for part in pool.ranges]
+    return "no" if not any(parting) else "wholly" if all(parting) else "partly"
 
 
 def _when(size: int, made: Forecast | TooLittleData) -> dict[str, Any]:

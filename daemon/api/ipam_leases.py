@@ -127,7 +127,9 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
 
 
 def _add_next_available(router: APIRouter, desk: Desk, keys: Idempotency, offers: NextAvailable) -> None:
-    @router.post("/ipam/pools/{pool:path}/next-available", response_model=NextAvailableView)
+    own = APIRouter(strict_content_type=False)  # the command line sends plain octets
+
+    @own.post("/ipam/pools/{pool:path}/next-available", response_model=NextAvailableView)
     async def next_available(
         request: Request,
         pool: str,
@@ -150,6 +152,8 @@ def _add_next_available(router: APIRouter, desk: Desk, keys: Idempotency, offers
             return answer
 
         return await keys.once(request, idempotency_key, WHAT, act)
+
+    router.include_router(own)
 
 
 def _tenant_of(desk: Desk, pool: str, tenant: str | None) -> str:

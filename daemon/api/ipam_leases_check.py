@@ -15,6 +15,7 @@ from daemon.leases.check import check
 from daemon.leases.check_model import Finding, Progress, Scope, Seen
 from daemon.replica.claims import fixed_of
 from ipam.address import Unit
+from ipam.history import clean
 from ipam.kinds import BITS, Space
 from ipam.model import Claim
 
@@ -99,10 +100,34 @@ def claims(services: Services) -> Iterator[Claim]:
                 )
 
 
+class Rights:
+    """What is set aside in pools without a reservation: by the data now, and as the book took them over last."""
+
+    def __init__(self, services: Services) -> None:
+        self._tenants = services.index.tenants
+        self._kept = services.work.definitions.claims.kept
+
+    def __call__(self, tenant: str, vrf: str, unit: Unit, owner: str) -> bool:
+        """Tell whether a unit is an owner's own."""
+        if (vrf, unit) in self._kept.get((tenant, owner), ()):
+            return True
+        known = self._tenants.get(tenant)
+        return known is not None and any(
+            taken.unit == unit and clean(taken.owner) == owner
+            for taken in known.claims.overlapping(vrf, unit.space, unit.value, unit.last)
+        )
+
+
 def scope_of(services: Services, *, repair: bool, deep: bool) -> Scope:
     """Return what there is to check."""
     return Scope(
-        services.aaa.addresses, LiveSessions(services), lambda: claims(services), repair=repair, deep=deep
+        services.aaa.addresses,
+        LiveSessions(services),
+        lambda: claims(services),
+        Rights(services),
+        services.work.cgnat.in_force(services.clock.wall()),
+        repair=repair,
+        deep=deep,
     )
 
 

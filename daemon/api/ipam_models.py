@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.api.models import Model
 from ipam.kinds import Kind, Order, PoolState
 
-_Seconds = Field(None, ge=0, description="seconds")
-_Ranges = Field(description="192.0.2.0/24, 192.0.2.10-192.0.2.99, 2001:db8::/40; of VLANs 100-199")
+_LONGEST_S = 2**32 - 1  # as in the data
+_MOST = 1000  # of a list: reading and comparing them must not hold up logins
+_Seconds = Field(None, ge=0, le=_LONGEST_S, allow_inf_nan=False, description="seconds")
+_Span = Field(None, gt=0, le=_LONGEST_S, allow_inf_nan=False, description="seconds")
+_Text = Annotated[str, Field(max_length=255)]
+_Texts = Annotated[list[_Text], Field(max_length=_MOST)]
+_Ranges = Field(
+    min_length=1, description="192.0.2.0/24, 192.0.2.10-192.0.2.99, 2001:db8::/40; of VLANs 100-199"
+)
 
 
 class Wish(BaseModel):
@@ -22,17 +29,17 @@ class Wish(BaseModel):
 class PoolSettings(Wish):
     """What of a pool can be changed while it is in use; None: as it is, or the default."""
 
-    site: str | None = None
+    site: _Text | None = None
     sticky: bool | None = None
     hold_s: float | None = _Seconds
     quarantine_s: float | None = _Seconds
     min_reuse_s: float | None = _Seconds
     decline_s: float | None = _Seconds
-    lease_s: float | None = Field(None, gt=0)
-    tentative_s: float | None = Field(None, gt=0)
-    low_percent: float | None = Field(None, ge=0, le=100)
-    critical_percent: float | None = Field(None, ge=0, le=100)
-    fallbacks: list[str] | None = None
+    lease_s: float | None = _Span
+    tentative_s: float | None = _Span
+    low_percent: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
+    critical_percent: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
+    fallbacks: _Texts | None = None
     state: PoolState | None = None
 
 
@@ -42,10 +49,10 @@ class PoolWish(PoolSettings):
     name: str = Field(min_length=1, max_length=64)
     tenant: str | None = Field(None, description="may be left out where there is one tenant only")
     kind: Kind
-    ranges: list[str] = _Ranges
+    ranges: _Texts = _Ranges
     vrf: str = ""
     unit_length: int | None = Field(None, gt=0, description="prefix length of a unit; ports of a port block")
-    exclusions: list[str] = []
+    exclusions: _Texts = []
     order: Order = Order.SEQUENTIAL
     first_port: int = Field(1024, ge=0, le=65_535)
     last_port: int = Field(65_535, ge=0, le=65_535)
@@ -55,23 +62,25 @@ class PoolWish(PoolSettings):
 class ResizeWish(Wish):
     """Ranges to add and to take away; what is in use drains first."""
 
-    add: list[str] = []
-    remove: list[str] = []
+    add: _Texts = []
+    remove: _Texts = []
 
 
 class DrainWish(Wish):
     """What is to drain: some ranges, or all of a pool."""
 
-    ranges: list[str] = []
+    ranges: _Texts = []
     disconnect: bool = Field(False, description="end the sessions there, so that they are renumbered")
-    per_second: float = Field(5.0, gt=0, le=1000, description="sessions ended a second at the most")
+    per_second: float = Field(
+        5.0, gt=0, le=1000, allow_inf_nan=False, description="sessions ended a second at the most"
+    )
 
 
 class ExclusionWish(Wish):
     """Numbers to exclude, and to include again."""
 
-    add: list[str] = []
-    remove: list[str] = []
+    add: _Texts = []
+    remove: _Texts = []
 
 
 class UseView(Model):
@@ -170,6 +179,7 @@ class ReservationView(Model):
     origin: Literal["operator", "data"]
     pool: str = Field(description="empty: outside of all pools")
     state: str
+    notes: list[str] = Field([], description="what is odd about it and allowed")
 
 
 class MatchView(Wish):
@@ -186,9 +196,9 @@ class SelectorWish(Wish):
 
     name: str = Field(min_length=1, max_length=64)
     tenant: str | None = None
-    priority: int = 100
+    priority: int = Field(100, ge=0, le=2**31 - 1)
     match: MatchView = MatchView(attribute=None)
-    pools: dict[Kind, list[str]] = Field(description="by kind the pools, in the order they are tried")
+    pools: dict[Kind, _Texts] = Field(description="by kind the pools, in the order they are tried")
 
 
 class SelectorView(Model):
@@ -200,6 +210,7 @@ class SelectorView(Model):
     match: MatchView
     pools: dict[str, list[str]]
     origin: Literal["operator", "platform"]
+    notes: list[str] = Field([], description="what is odd about it and allowed")
 
 
 class TriedPool(Model):

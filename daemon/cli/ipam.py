@@ -16,7 +16,7 @@ from daemon.cli.ipam_probe import probe
 from daemon.cli.output import Column, ExitCode, fail, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
 
-_BAR = 20
+_BAR = 8
 _USE_COLUMNS = (
     Column("name", "Name"),
     Column("kind", "Kind"),
@@ -25,8 +25,8 @@ _USE_COLUMNS = (
     Column("size", "Size", "right"),
     Column("free", "Free", "right"),
     Column("bound", "Bound", "right"),
-    Column("waiting", "Held, quarantined", "right"),
-    Column("out", "Reserved, off", "right"),
+    Column("waiting", "Waiting", "right"),
+    Column("out", "Kept", "right"),
     Column("alarm", ""),
 )
 _FINDING_COLUMNS = (
@@ -61,7 +61,9 @@ def group() -> None:
 @output_option
 @click.pass_context
 def usage(context: click.Context, /, output: str, **params: object) -> None:
-    """Show how full pools are. What is used cannot be given to somebody new now: bound, held, in quarantine.
+    """Show how full pools are. What is used cannot be given to somebody new now: bound, or waiting.
+
+    Waiting: held for its owner, in quarantine or declined. Kept: reserved, disabled or excluded.
 
     Example: dotmac-edge ipam usage --level site --kind v4
     """
@@ -88,9 +90,11 @@ def bar(percent: float) -> str:
 
 
 def _count(number: int) -> str:
-    """Return a number that people can read: thousands set apart, beyond a billion as a power of two."""
-    if number < 1_000_000_000:
+    """Return a number that people can read: up to a million exactly, beyond a billion as a power of two."""
+    if number < 1_000_000:
         return f"{number:,}"
+    if number < 1_000_000_000:
+        return f"{number / 1e6:.4g} M"
     return f"2^{number.bit_length() - 1}" if number.bit_count() == 1 else f"~2^{number.bit_length() - 1}"
 
 

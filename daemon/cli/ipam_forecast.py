@@ -105,15 +105,21 @@ def _row(item: dict[str, Any]) -> dict[str, Any]:
     return item | {
         "used": f"{item['used']:,}",
         "size": _count(item["size"]),
-        "when": _days(item["seconds"]) if growing else _STANDS[item["outlook"]],
+        "when": _when_told(item, growing=growing),
         "between": f"{_days(item['earliest_s'])} to {_days(item['latest_s'])}" if growing else "",
         "driver": "" if item["driver"] in (None, "none") else item["driver"],
     }
 
 
+def _when_told(item: dict[str, Any], *, growing: bool) -> str:
+    if item["draining"] == "wholly":
+        return "drains"
+    return _days(item["seconds"]) if growing else _STANDS[item["outlook"]]
+
+
 def _picture(made: dict[str, Any], ahead_days: int) -> Iterator[str]:
-    """Yield the chart and what its characters mean; nothing where too little is known."""
-    if made["trend"] is None:
+    """Yield the chart and what its characters mean; nothing where too little is known, or all drains."""
+    if made["trend"] is None or made["draining"] == "wholly":
         return
     from shutil import get_terminal_size  # noqa: PLC0415 - only for who looks at one pool
 
@@ -140,7 +146,16 @@ def _picture(made: dict[str, Any], ahead_days: int) -> Iterator[str]:
 def sentences(made: dict[str, Any], hold: float | None = None, add: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield what a forecast says, a sentence a line."""
     unit = _UNITS.get(made["kind"], "addresses")
+    if made["draining"] == "wholly":
+        yield (
+            f"Pool {made['pool']} drains: {made['used']:,} of its {unit} are taken still, {made['held']:,} of them "
+            f"held after a lease, and none is given out any more."
+        )
+        return
     taken = f"{made['used']:,} of {_count(made['size'])} {unit} are taken now"
+    if made["draining"] == "partly":  # what is taken may be more than the rest has
+        yield f"Ranges of pool {made['pool']} drain: without them it has {_count(made['size'])} {unit}."
+        taken = f"{made['used']:,} {unit} are taken now, in all its ranges"
     yield f"Pool {made['pool']}: {taken}, {made['held']:,} of them held after a lease."
     if made["outlook"] == "too-little-data":
         yield _too_little(made)

@@ -38,6 +38,12 @@ def send(
     return ask(context, method, path, params=params, content=json.dumps(said).encode())
 
 
+def tell_notes(made: Json) -> None:
+    """Say on standard error what is odd about something that was made all the same."""
+    for each in made.get("notes", ()):
+        click.echo(f"Note: {each}", err=True)
+
+
 def percent(value: float) -> str:
     """Return a share as it stands in tables."""
     return f"{value:.1f} %" if 0 < value < 99.95 or value in (0, 100) else f"{value:.2f} %"

@@ -1,4 +1,4 @@
-"""`dotmac-edge pool`: list, show, add, change, resize, drain, undrain, disable, enable, exclude, include, delete."""
+"""`dotmac-edge pool`: list, show, add, change, resize, drain, undrain, disable, enable, exclude, include, next, delete."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from daemon.cli.client import Json, ask, place
 from daemon.cli.ipam_forecast import forecast
+from daemon.cli.ipam_next import next_command
 from daemon.cli.ipam_options import bar, percent, send, span, units
 from daemon.cli.output import Column, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
@@ -39,6 +40,7 @@ _RANGES = (
 _STATES = ("free", "tentative", "bound", "held", "quarantined", "declined", "reserved", "disabled")
 _TIMES = ("hold_s", "quarantine_s", "min_reuse_s", "decline_s", "lease_s", "tentative_s")
 _POLL_S = 1.0
+_MOST_SLOTS = 1 << 62  # of one range; a larger one is cut when it is added
 
 
 @click.group("pool")
@@ -149,7 +151,10 @@ def _disconnecting(progress: Json) -> str | None:
 def _note(part: Json) -> str:
     if part["leaving"]:
         return "drains, and goes when it is empty"
-    return "drains" if part["draining"] else ""
+    note = "drains" if part["draining"] else ""
+    if part["slots"] >= _MOST_SLOTS:  # the rest of what was given is no part of the pool
+        return f"{note}, the first units of what was given".removeprefix(", ")
+    return note
 
 
 # --- settings --------------------------------------------------------------------------------------
@@ -367,7 +372,9 @@ _exclusion_command(
     "exclude", "add", "Give out nothing of some ranges any more; leases of them end in their time."
 )
 _exclusion_command(
-    "include", "remove", "Give out again what was excluded, from the next start of the daemon on."
+    "include",
+    "remove",
+    "Give out again what was excluded, at once; what was leased there waits as after any lease first.",
 )
 
 
@@ -385,3 +392,4 @@ def delete(context: click.Context, name: str, tenant: str | None) -> None:
 
 
 group.add_command(forecast)
+group.add_command(next_command)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask, place
-from daemon.cli.ipam_options import send
+from daemon.cli.ipam_options import send, tell_notes
 from daemon.cli.output import Column, output_option, show_one, tenant_option
 from daemon.cli.pages import show_page
 
@@ -33,7 +33,8 @@ def group() -> None:
 
 def row(item: dict[str, Any]) -> dict[str, Any]:
     """Return a reservation as a row of a table."""
-    return item | {"vrf": item["vrf"] or "default", "pool": item["pool"] or "(none)"}
+    shown = item | {"vrf": item["vrf"] or "default", "pool": item["pool"] or "(none)"}
+    return {name: value for name, value in shown.items() if name != "notes"}
 
 
 @group.command("list")
@@ -71,6 +72,7 @@ def add(context: click.Context, /, output: str, **params: Any) -> None:
     """
     made = send(context, "POST", _PATH, params)
     show_one(row(made) if output == "table" else made, output)
+    tell_notes(made)
 
 
 @group.command("delete")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask, place
-from daemon.cli.ipam_options import send
+from daemon.cli.ipam_options import send, tell_notes
 from daemon.cli.output import Column, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
 
@@ -100,6 +100,7 @@ def add(
         show_one(made, output)
     else:
         show([_row(made)], _COLUMNS, output)
+    tell_notes(made)
 
 
 @group.command("delete")

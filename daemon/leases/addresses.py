@@ -51,7 +51,8 @@ class Addresses(Generic[Context]):
 
     `problems` are sentences about what could not be taken up at the start, for `status`. `on_fenced` is told which
     blocks the shared store has given to another node. `on_short` (tenant, pool) is asked where a login has found
-    nothing left: whether it may find something in a moment. `away` says why the shared store does not serve: fixed
+    nothing left: whether it may find something in a moment. `before_opening` is awaited with a pool and ranges that
+    leases are about to begin in. `away` says why the shared store does not serve: fixed
     addresses go on then, without history, and logins that want a pool are refused; `leases.nodes` has it come back.
     """
 

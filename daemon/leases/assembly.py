@@ -16,6 +16,7 @@ from daemon.events import Events
 from daemon.leases import clock_quality
 from daemon.leases.addresses import Addresses, AddressOptions
 from daemon.leases.cgnat import Cgnat
+from daemon.leases.cgnat_places import Places
 from daemon.leases.coverage import BEAT_S, Coverage
 from daemon.leases.definitions import Definitions
 from daemon.leases.definitions_copy import DefinitionsCopy
@@ -80,7 +81,7 @@ class AddressWork(Generic[Context]):
         self.offers = NextAvailable(self.addresses, self.definitions.reservations)
         self.watch = Watch(self.addresses, events.add, clock.monotonic)
         self.coverage = Coverage(writer, node)
-        self.cgnat = Cgnat(engine, writer, node)
+        self.cgnat = Cgnat(engine, writer, node, Places(self.addresses, index).problems)
         self.who_had = WhoHad(engine, leases[0], self.coverage, node, self.cgnat)
         self.exporter = Exporter(leases[0], options.state_dir, options.name, options.version)
         self.samples = Samples(self.addresses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
@@ -19,6 +19,10 @@ from daemon.store.writer import Writer
 from ipam.cgnat import Algorithm, DeterministicPlan
 from ipam.cgnat_blocks import BlockIndex, BlockLease
 from ipam.cgnat_versions import Plans, PlansClash, collect
+from ipam.model import Problem
+
+Beside = Callable[[str, DeterministicPlan], Sequence[Problem]]
+"""Says what else has outside addresses of a tenant's plan."""
 
 KEPT_SINCE = "cgnat-blocks-kept-since"
 """The mark that says how far back reported blocks go, once some were pruned."""
@@ -43,14 +47,20 @@ class PlanRefused:
 class Cgnat:
     """Owns the plans; `load` first. Reported blocks are read from the store where they are asked for.
 
-    `problems` are sentences about plans in the store that could not be read, for `status`.
+    `problems` are sentences about plans in the store that could not be read, for `status`. `unwritten` is asked how
+    many reports of port blocks of an outside address are not in the store yet.
     """
 
-    def __init__(self, engine: AsyncEngine, writer: Writer, node: str) -> None:
-        """`node` is the name under which this edge's runs are kept: when it was down is a gap in the reports."""
+    def __init__(self, engine: AsyncEngine, writer: Writer, node: str, beside: Beside | None = None) -> None:
+        """`node` is the name under which this edge's runs are kept: when it was down is a gap in the reports.
+
+        A plan whose outside addresses `beside` finds with somebody else is refused.
+        """
         self._engine = engine
         self._writer = writer
         self._node = node
+        self._beside = beside or _nothing
+        self.unwritten: Callable[[IPv4Address], int] = _none
         self._changing = asyncio.Lock()
         self._stored: tuple[StoredPlan, ...] = ()
         self._plans: dict[str, Plans] = {}
@@ -89,6 +99,9 @@ class Cgnat:
                     (f"version {last.version} of {plan.id} begins at the same time or later: begin after it",)
                 )
             plan = replace(plan, version=1 if last is None else last.version + 1, valid_until=None)
+            found = self._beside(tenant, plan)
+            if found:
+                return PlanRefused(tuple(each.text for each in found))
             row = PlanRow(tenant, plan.id, plan.version, plan.valid_from, at, _encode(plan))
             return await self._add(row)
 
@@ -130,6 +143,10 @@ class Cgnat:
             await self._writer.commit(save)
             await self.load()
             return self._latest(tenant, name)
+
+    def in_force(self, at: float) -> tuple[tuple[str, DeterministicPlan], ...]:
+        """Return the plans in force at an epoch second, each with its tenant."""
+        return tuple((each.tenant, each.plan) for each in self._stored if each.plan.in_force(at))
 
     def latest(self, tenant: str, name: str) -> DeterministicPlan | None:
         """Return the latest version of a plan, in force or not."""
@@ -186,6 +203,14 @@ class Cgnat:
         first = await coverage_rows.first_start(connection)
         known = [each for each in (pruned, first) if each is not None]
         return max(known) if known else inf
+
+
+def _none(_outside: IPv4Address) -> int:
+    return 0
+
+
+def _nothing(_tenant: str, _plan: DeterministicPlan) -> Sequence[Problem]:
+    return ()
 
 
 def _says(clash: PlansClash) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from math import inf
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -48,6 +49,14 @@ class PortReport:
     closed_at: float | None = None
 
 
+class _Act(NamedTuple):
+    """What one record or the end of one session changed; `outside` are the addresses that it is about."""
+
+    seq: int
+    steps: list[Step]
+    outside: frozenset[str]
+
+
 class Ingest:
     """The blocks that sessions have, and the steps that are not yet in the store.
 
@@ -61,7 +70,8 @@ class Ingest:
         self._slice_steps = slice_steps
         self._alone: OrderedDict[Block, float] = OrderedDict()  # given back before they were given out
         self._steps: list[Step] = []  # of the record or the end that is being taken
-        self._acts: list[tuple[int, list[Step]]] = []  # what waits: never stored in part
+        self._concerned: set[str] = set()  # outside addresses of those
+        self._acts: list[_Act] = []  # what waits: never stored in part
         self._together = 0  # so many acts go in one transaction: they are not in the order of their records
         self._newest = 0  # the highest record of an act
         self._stored_seq = 0
@@ -77,7 +87,12 @@ class Ingest:
     @property
     def waiting(self) -> int:
         """How many steps are not in the store yet."""
-        return sum(len(steps) for _, steps in self._acts)
+        return sum(len(act.steps) for act in self._acts)
+
+    def unwritten(self, outside: IPv4Address) -> int:
+        """Return how many reports about an outside address are not in the store yet."""
+        address = str(outside)
+        return sum(address in act.outside for act in self._acts)
 
     # --- what is reported ------------------------------------------------------------------------
 
@@ -159,9 +174,11 @@ class Ingest:
         elif own and (taken_at is None or min(own, key=_since).since <= taken_at):
             life = min(own, key=_since)  # overtaken by a repeat
             life.since = at
+            self._concerned.add(block.outside)
             self._steps.append(BlockBegan(life.seq, life.ordinal, at))
         elif goes_on is not None:
             self._lives.revive(goes_on)
+            self._concerned.add(block.outside)
             self._steps.append(BlockGoesOn(goes_on.seq, goes_on.ordinal))
         else:
             self._add(report, said, block, taken_at, Ending.SUPERSEDED)
@@ -241,6 +258,7 @@ class Ingest:
 
     def _row(self, report: PortReport, said: PortRange, block: Block) -> BlockRow:
         inside = said.inside or report.inside
+        self._concerned.add(block.outside)
         self._ordinal += 1
         return BlockRow(
             seq=report.seq,
@@ -259,6 +277,7 @@ class Ingest:
 
     def _end(self, life: Life, at: float, ending: Ending, seq: int) -> None:
         self._lives.end(life, at, ending)
+        self._concerned.add(life.block.outside)
         self._steps.append(BlockEnd(life.seq, life.ordinal, at, ending, seq))
 
     def _end_all(self, session: int, at: float, seq: int) -> None:
@@ -269,9 +288,11 @@ class Ingest:
     # --- the store -------------------------------------------------------------------------------
 
     def _act(self, seq: int) -> None:
+        outside = frozenset(self._concerned)
+        self._concerned.clear()
         if not self._steps:
             return
-        self._acts.append((seq, self._steps))
+        self._acts.append(_Act(seq, self._steps, outside))
         self._steps = []
         if seq < self._newest:
             self._together = len(self._acts)
@@ -329,7 +350,7 @@ class Ingest:
         """Return how many acts to store next, the record up to which the rows go then, and their steps."""
         steps: list[Step] = []
         count, seq = 0, self._stored_seq
-        for of_seq, more in self._acts:
+        for of_seq, more, _ in self._acts:
             full = steps and len(steps) + len(more) > self._slice_steps
             if of_seq > through or (full and count >= self._together):
                 break

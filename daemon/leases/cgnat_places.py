@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from daemon.leases.addresses import Addresses
 from daemon.replica.index import Index
@@ -84,31 +84,45 @@ def _given_out(plan: DeterministicPlan, pool: Pool, first: int, last: int) -> It
 
 def of_claims(plans: Iterable[Owned], claims: Iterable[Claim]) -> Iterator[Problem]:
     """Yield each fixed address or routed block that shares an address with the outside of a plan of its tenant."""
-    by_tenant: dict[str, list[tuple[int, int, DeterministicPlan]]] = {}
+    by_tenant: dict[str, list[_Outside]] = {}
     for tenant, plan in plans:
         spans = by_tenant.setdefault(tenant, [])
-        spans += ((int(each.network_address), int(each.broadcast_address), plan) for each in plan.outside)
-    for spans in by_tenant.values():
-        spans.sort(key=_first)
-    for claim in claims if by_tenant else ():
-        spans = by_tenant.get(claim.tenant, [])
-        if claim.unit.space is not Space.IPV4:
-            continue
-        plan = _touched(spans, claim.unit)
-        if plan is not None:
-            yield _problem(plan, claim.what, str(claim.unit), claim.vrf)
+        spans += (
+            _Outside(int(each.network_address), int(each.broadcast_address), plan) for each in plan.outside
+        )
+    reaching = {tenant: _reaching(spans) for tenant, spans in by_tenant.items()}
+    for claim in claims if reaching else ():
+        if claim.unit.space is Space.IPV4:
+            plan_there = _touched(reaching.get(claim.tenant, []), claim.unit)
+            if plan_there is not None:
+                yield _problem(plan_there, claim.what, str(claim.unit), claim.vrf)
 
 
-def _touched(spans: list[tuple[int, int, DeterministicPlan]], unit: Unit) -> DeterministicPlan | None:
-    """Return a plan whose outside shares a number with a unit; prefixes are apart or the same, so one look does."""
+class _Outside(NamedTuple):
+    """An outside prefix as numbers; once sorted, `last` and `plan` are of the one that reaches farthest so far."""
+
+    first: int
+    last: int
+    plan: DeterministicPlan
+
+
+def _reaching(spans: list[_Outside]) -> list[_Outside]:
+    """Return the prefixes by their first number; plans may share them by ports, and they may lie in each other."""
+    found: list[_Outside] = []
+    for each in sorted(spans, key=_first):
+        before = found[-1] if found else each
+        found.append(each if each.last >= before.last else before._replace(first=each.first))
+    return found
+
+
+def _touched(spans: list[_Outside], unit: Unit) -> DeterministicPlan | None:
+    """Return a plan whose outside shares a number with a unit."""
     spot = bisect_right(spans, unit.last, key=_first) - 1
-    if spot < 0 or spans[spot][1] < unit.value:
-        return None
-    return spans[spot][2]
+    return None if spot < 0 or spans[spot].last < unit.value else spans[spot].plan
 
 
-def _first(span: tuple[int, int, DeterministicPlan]) -> int:
-    return span[0]
+def _first(span: _Outside) -> int:
+    return span.first
 
 
 def _problem(plan: DeterministicPlan, other: str, shared: str, vrf: str) -> Problem:

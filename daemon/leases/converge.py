@@ -37,8 +37,8 @@ class Convergence:
         self._pools = pools
         self._selectors = selectors
         self._claims = claims
-        self._pool_problems: tuple[Problem, ...] = ()
-        self._told: frozenset[str] = frozenset()
+        self._pool_problems: tuple[tuple[str, Problem], ...] = ()  # with their tenants
+        self._told: frozenset[tuple[str, str]] = frozenset()
         self._tried_at = 0.0
         self._vrfs: dict[tuple[str, str], str] = {}  # by tenant and plan, at the last look
         self._whole = True
@@ -49,7 +49,7 @@ class Convergence:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What cannot be as the data want it."""
-        return (*self._pool_problems, *self._claims.problems.values())
+        return tuple(each for _, each in self._told_to())
 
     def changed(self, keys: Sequence[Key]) -> None:
         """Note what the data have changed; `turn` takes it over."""
@@ -88,7 +88,8 @@ class Convergence:
             return
         await self._desk.index.whole()
         self._tried_at = now
-        definitions, whole, some = self._definitions or again, self._whole or again, self._subscribers
+        definitions, whole = self._definitions or again, self._whole
+        some = self._subscribers | (self._claims.some_troubled() if again else set())
         self._definitions, self._whole, self._subscribers = False, False, set()
         try:
             if definitions or whole:
@@ -108,14 +109,27 @@ class Convergence:
     # --- pools and selectors ---------------------------------------------------------------------
 
     async def _converge(self) -> None:
-        found: list[Problem] = []
-        for number, spec in enumerate(list(self._wanted())):
-            found += await self._converge_pool(spec)
+        await self._part()
+        found = await self._take_over(list(self._wanted()))
+        if found:  # a range may go from one pool to another, once it is free
+            await self._pools.turn()
+            found = await self._take_over([spec for spec, _ in found])
+        self._pool_problems = (
+            *((spec.tenant, each) for spec, problems in found for each in problems),
+            *self._selectors.converge(),
+        )
+        await self._part()
+
+    async def _take_over(self, specs: Sequence[PoolSpec]) -> list[tuple[PoolSpec, Problems]]:
+        """Bring the book to some pools of the data; return those that cannot be so, and why."""
+        found: list[tuple[PoolSpec, Problems]] = []
+        for number, spec in enumerate(specs):
+            problems = await self._converge_pool(spec)
+            if problems:
+                found.append((spec, problems))
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-        found += self._selectors.converge()
-        await self._part()
-        self._pool_problems = tuple(found)
+        return found
 
     def _wanted(self) -> Iterator[PoolSpec]:
         for tenant in self._desk.index.tenants.values():
@@ -182,11 +196,17 @@ class Convergence:
                 if plan.service.vrf:
                     yield (tenant.tenant.id, plan.id), plan.service.vrf
 
+    def _told_to(self) -> Iterator[tuple[str, Problem]]:
+        """Yield the problems, each with its tenant."""
+        yield from self._pool_problems
+        for (who, _), each in self._claims.problems.items():
+            yield who[0], each
+
     def _tell(self) -> None:
         """Make an event of each problem that is new."""
-        texts = {each.text: each for each in self.problems}
-        for text in texts.keys() - self._told:
-            self._desk.events.add("definition-refused", reason=texts[text].slug, why=text)
+        texts = {(tenant, each.text): each.slug for tenant, each in self._told_to()}
+        for tenant, text in texts.keys() - self._told:
+            self._desk.events.add("definition-refused", tenant=tenant, reason=texts[tenant, text], why=text)
         self._told = frozenset(texts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from daemon.leases.definitions_check import fixed_inside
 from daemon.leases.definitions_desk import Desk
@@ -22,6 +23,7 @@ from ipam.shelf import Shelf, Tenure, exact_key, plain_owner
 _SLICE = 100  # steps between two looks at what else is to be done
 _MOST_WAITING = 500  # changes that may wait to be stored: a batch of them holds up the loop
 _MOST_PROBLEMS = 100
+_TRIED_AGAIN = 500
 _LINGERING_MOST = 500
 _IP = (Space.IPV4, Space.IPV6)
 
@@ -41,6 +43,7 @@ class ClaimKeeper:
         self.kept: dict[Who, tuple[Place, ...]] = {}
         self._lingering: dict[tuple[str, str, Unit], str] = {}  # fixed leases from before the pool
         self.problems: dict[tuple[Who, Unit], Problem] = {}
+        self._troubled: set[Who] = set()  # with problems, told or not
         self._steps = 0
 
     def __len__(self) -> int:
@@ -59,6 +62,7 @@ class ClaimKeeper:
                 if place not in now:
                     self._give_up(who[0], *place, who[1])
             self.kept.pop(who, None)
+            self._troubled.discard(who)
             for key in [key for key in self.problems if key[0] == who] if self.problems else ():
                 del self.problems[key]
         for who in some:
@@ -68,6 +72,7 @@ class ClaimKeeper:
     async def whole(self) -> None:
         """Compare everything: what is kept without a claim is given up, each claim is kept. Raises StoreUnavailable."""
         self.problems.clear()
+        self._troubled.clear()
         register = self._desk.addresses.register
         for shelf in list(register.shelves.values()):
             for cell in list(shelf.allocator.reserved_for):
@@ -173,8 +178,10 @@ class ClaimKeeper:
             problem = self._keep(who[0], vrf, unit, clean(who[1]))
             if problem is None:
                 places[vrf, unit] = None
-            elif problem is not _NO_SLOT and len(self.problems) < _MOST_PROBLEMS:
-                self.problems[who, unit] = problem
+            elif problem is not _NO_SLOT:
+                self._troubled.add(who)
+                if len(self.problems) < _MOST_PROBLEMS:
+                    self.problems[who, unit] = problem
         self._note(who, places)
 
     def _note(self, who: Who, places: dict[Place, None]) -> None:
@@ -188,7 +195,7 @@ class ClaimKeeper:
         addresses = self._desk.addresses
         found = _pooled(addresses.register.locate(tenant, vrf, unit))
         if found is None:
-            return _NO_SLOT
+            return self._cut(tenant, vrf, unit, owner)
         shelf, slot = found
         allocator = shelf.allocator
         cell = allocator.carve(slot)
@@ -212,6 +219,26 @@ class ClaimKeeper:
             shelf.tenures.pop(cell, None)
         return None
 
+    def _cut(self, tenant: str, vrf: str, unit: Unit, owner: str) -> Problem:
+        """Return that a unit cuts into a pool, so that its owner would be refused; `_NO_SLOT` where it does not."""
+        register = self._desk.addresses.register
+        if register.is_outside(tenant, vrf, unit):
+            return _NO_SLOT
+        names = ", ".join(dict.fromkeys(each.pool.name for each in self._touching(tenant, vrf, unit)))
+        text = (
+            f"{unit}, which the data give to subscriber {owner}, cuts into pool {names or '(unknown)'}, and is not one "
+            f"unit of it: `pool exclude` it there, or change the subscriber on the platform"
+        )
+        return Problem(slug="claim-cuts-pool", names=(owner, names), text=text)
+
+    def _touching(self, tenant: str, vrf: str, unit: Unit) -> Iterator[Shelf]:
+        for shelf in self._desk.addresses.register.shelves.values():
+            pool = shelf.pool
+            if (pool.tenant, pool.vrf) == (tenant, vrf) and pool.kind is not Kind.FIXED:
+                spans = [span_of(pool, part) for part in pool.ranges if space_of(pool) is unit.space]
+                if any(first <= unit.last and unit.value <= last for first, last in spans):
+                    yield shelf
+
     def _give_up(self, tenant: str, vrf: str, unit: Unit, owner: str) -> None:
         """Keep a unit for a subscriber no longer; a lease of it goes on."""
         addresses = self._desk.addresses
@@ -228,6 +255,10 @@ class ClaimKeeper:
         if old == RESERVED:
             tenure = Tenure(0, unit, owner, NOBODY, at)  # whose it was, for the event
             self._serial = addresses.register.record(shelf, cell, old, Cause.RESERVATION_ENDED, at, tenure)
+
+    def some_troubled(self, most: int = _TRIED_AGAIN) -> set[Who]:
+        """Return some of those for whom something cannot be kept, to be looked at again."""
+        return set(islice(self._troubled, most))
 
     def listed(self) -> Iterator[tuple[Who, Place]]:
         """Yield what is kept for whom, for a list; a snapshot."""

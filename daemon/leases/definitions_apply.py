@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from daemon.leases.addresses import Addresses
-from daemon.leases.definitions_edits import without
+from daemon.leases.definitions_edits import touched, without
 from daemon.replica.pools import Span
 from ipam import resize
 from ipam.definition_rows import Definition
-from ipam.kinds import Kind, PoolState
+from ipam.kinds import PoolState
 from ipam.model import Pool, Range
 from ipam.register import Register
 
@@ -43,7 +43,13 @@ async def apply(addresses: Addresses[Any], wanted: Definition, set_aside: SetAsi
         closed = tuple(replace(each, draining=True) if each in fresh else each for each in pool.ranges)
         register.redefine(replace(pool, ranges=(*closed, *kept)))
         await set_aside(pool, fresh)
+    opened = without(known.exclusions, pool.exclusions)
+    if opened:
+        await set_aside(pool, tuple(touched(pool, opened)))
     register.redefine(replace(pool, ranges=(*pool.ranges, *kept)))
+    now, at = addresses.clock.monotonic(), addresses.clock.wall()
+    for first, last in opened:
+        resize.include(register, pool.tenant, pool.name, first, last, now, at)
     return not kept
 
 
@@ -86,10 +92,8 @@ def _remove(register: Register, known: Pool, slots: set[int]) -> tuple[tuple[Ran
 
 
 def _exclude(addresses: Addresses[Any], known: Pool, wanted: Pool) -> None:
-    """Take out what is excluded now; what is included again is given out after the next start only."""
+    """Take out what is excluded now."""
     fresh: tuple[Span, ...] = without(wanted.exclusions, known.exclusions)
-    if known.kind is Kind.CGN_BLOCK:
-        return  # its slots are no numbers of addresses, and nothing leases them here
     at = addresses.clock.wall()
     for first, last in fresh:
         resize.exclude(addresses.register, known.tenant, known.name, first, last, at)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-from daemon.leases.definitions_edits import LASTING, Problems, part_span, part_text, problem
+from daemon.leases.definitions_edits import LASTING, Problems, part_span, part_text, problem, touched, without
 from daemon.replica.claims import NO_UNITS, Claims, Part, Taken
 from daemon.replica.index import Index
 from daemon.replica.pools import Span
@@ -56,15 +56,21 @@ def pool_problems(
         return tuple(found)
     slots = set() if known is None else {each.first_slot for each in known.ranges}
     fresh = replace(pool, ranges=tuple(each for each in pool.ranges if each.first_slot not in slots))
-    return (*_neighbour_problems(pools, pool, fresh), *_claim_problems(register, index, reserved, fresh))
+    opened = without(() if known is None else known.exclusions, pool.exclusions)
+    parts = dict.fromkeys((*fresh.ranges, *touched(pool, opened)))
+    entered = replace(pool, ranges=tuple(parts))
+    return (*_neighbour_problems(pools, pool, fresh), *_claim_problems(register, index, reserved, entered))
 
 
 def _name_problems(wanted: Definition, known: Pool | None) -> Problems:
     name = wanted.pool.name
-    if known is not None or wanted.by is DefinedBy.PLATFORM or _NAME.fullmatch(name):
-        return ()  # the platform's names are looked at when its data are read
+    # The platform's names are looked at when its data are read.
+    fits = wanted.by is DefinedBy.PLATFORM or known is not None or _NAME.fullmatch(name) is not None
+    if fits and not name.startswith("fixed:"):
+        return ()
     text = (
-        f"pool {name!r}: a name of 1 to 64 letters, digits and . _ : @ + - is expected, the first a letter or digit"
+        f"pool {name!r}: a name of 1 to 64 letters, digits and . _ : @ + - is expected, the first a letter or digit, "
+        f"and not beginning with `fixed:`"
     )
     return problem("pool-name", (name,), text)
 
@@ -92,11 +98,13 @@ def _cycle_problems(pools: Iterable[Pool], pool: Pool) -> Problems:
     """Return that a pool would be a fallback of its own fallbacks."""
     known = {each.name: each for each in pools if each.tenant == pool.tenant} | {pool.name: pool}
     seen: set[str] = set()
-    ways = [(name, (pool.name, name)) for name in pool.fallbacks]
+    ways: list[tuple[str, tuple[str, ...]]] = [(name, (pool.name, name)) for name in pool.fallbacks]
     while ways:
         name, way = ways.pop()
         if name == pool.name and len(way) > 2:  # that it is its own fallback is said elsewhere
-            text = f"pool {pool.name}: its fallbacks lead back to it ({' -> '.join(way)}); leave one of them out"
+            text = (
+                f"pool {pool.name}: its fallbacks lead back to it ({' -> '.join(way)}); leave one of them out"
+            )
             return problem("pool-fallback", way[:-1], text)
         if name not in seen and name in known:
             seen.add(name)

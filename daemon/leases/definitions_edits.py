@@ -5,7 +5,7 @@ Ranges keep the numbers of their slots for ever; a new range is numbered after a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -59,6 +59,14 @@ def without(spans: Iterable[Span], gone: Iterable[Span]) -> tuple[Span, ...]:
         if begin <= last:
             left.append((begin, last))
     return tuple(left)
+
+
+def touched(pool: Pool, spans: Iterable[Span]) -> Iterator[Range]:
+    """Yield the ranges of a pool that share a number with some spans."""
+    some = list(spans)
+    for part in pool.ranges:
+        if not _is_outside(part_span(pool, part), some):
+            yield part
 
 
 def grown(definition: Definition, ranges: Sequence[str]) -> Definition:

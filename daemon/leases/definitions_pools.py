@@ -291,6 +291,11 @@ class Pools:
         )
         return used or any(register.ledger.holds(*key, first, last) for first, last in spans)
 
+    def used_slots(self, key: Key) -> list[int]:
+        """Return, in order, the first slots of the stretches of a pool of which something is used."""
+        shelf = self._desk.addresses.register.find(*key)
+        return sorted(each.low for each in list(shelf.allocator.segments) if each.used) if shelf else []
+
     # --- following what is stored ----------------------------------------------------------------
 
     async def _follow(self, key: Key, wanted: Definition | None) -> None:

@@ -24,6 +24,8 @@ Scope = tuple[str, str, Space]
 Also = Callable[[AsyncConnection, Prefix], Awaitable[None]]
 """Writes something beside a prefix."""
 
+_SHOWN = 5
+
 STATES = ("container", "active", "reserved", "deprecated")
 
 
@@ -196,6 +198,41 @@ class Prefixes:
             return vrf
 
         return await self._desk.alone(save)
+
+    async def delete_vrf(self, tenant: str, name: str) -> Vrf | Problems:
+        """Forget a VRF in which nothing is; return what it was. Raises StoreUnavailable."""
+
+        async def delete() -> Vrf | Problems:
+            known = next((each for each in self.vrfs(tenant) if each.name == name), None)
+            if known is None:
+                text = f"tenant {tenant} has no VRF {name or 'default'}; see `vrf list`"
+                return problem("no-such-vrf", (name,), text)
+            inside = self._inside_vrf(tenant, name)
+            if inside:
+                text = f"VRF {name or 'default'} has {', '.join(inside)}: delete these first"
+                return problem("vrf-busy", (name, *inside), text)
+
+            async def write(connection: AsyncConnection) -> None:
+                await definition_rows.delete_vrf(connection, tenant, name)
+
+            await self._desk.commit(write)
+            self._vrfs.pop((tenant, name), None)
+            return known
+
+        return await self._desk.alone(delete)
+
+    def _inside_vrf(self, tenant: str, name: str) -> list[str]:
+        """Return what is in a VRF, for people: some of it."""
+        shelves = self._desk.addresses.register.shelves.values()
+        found = [
+            f"pool {each.pool.name}"
+            for each in shelves
+            if (each.pool.tenant, each.pool.vrf) == (tenant, name) and each.pool.kind is not Kind.FIXED
+        ]
+        for (owner, vrf, _), tree in self._trees.items():
+            if (owner, vrf) == (tenant, name):
+                found += [f"prefix {each.unit}" for each in list(tree)[:_SHOWN]]
+        return found[:_SHOWN]
 
     async def _add(self, prefix: Prefix, also: Also | None = None) -> Placed | Problems:
         if prefix.state not in STATES:

@@ -11,7 +11,7 @@ from daemon.leases.definitions_edits import Problems, problem
 from ipam import definition_rows
 from ipam.definition_rows import DefinedBy
 from ipam.kinds import Kind
-from ipam.model import Selector
+from ipam.model import Problem, Selector
 from ipam.selection import Selectors, check
 
 Key = tuple[str, str]
@@ -118,8 +118,8 @@ class SelectorDefinitions:
 
     # --- what the platform wants -----------------------------------------------------------------
 
-    def converge(self) -> Problems:
-        """Take over the platform's selectors; return those whose names operators have taken."""
+    def converge(self) -> tuple[tuple[str, Problem], ...]:
+        """Take over the platform's selectors; return, by tenant, those whose names operators have taken."""
         wanted = {
             (tenant.tenant.id, each.name): each
             for tenant in self._desk.index.tenants.values()
@@ -128,14 +128,11 @@ class SelectorDefinitions:
         if wanted != self.of_platform:
             self.of_platform = wanted
             self.publish()
-        clashes: list[str] = [f"{tenant}/{name}" for tenant, name in wanted if (tenant, name) in self.local]
-        if not clashes:
-            return ()
-        text = (
-            f"selectors of the platform have names of operators' ones, which count: {', '.join(clashes)}; "
-            f"delete one of each"
-        )
-        return problem("selector-name", tuple(clashes), text)
+        clashes: dict[str, list[str]] = {}
+        for tenant, name in wanted:
+            if (tenant, name) in self.local:
+                clashes.setdefault(tenant, []).append(name)
+        return tuple((tenant, _clash(tenant, names)) for tenant, names in clashes.items())
 
     def publish(self) -> None:
         """Serve logins by what there is now."""
@@ -143,3 +140,11 @@ class SelectorDefinitions:
         for selector, _ in self.listed():
             by_tenant.setdefault(selector.match.tenant, []).append(selector)
         self._desk.addresses.choose_by({tenant: Selectors(each) for tenant, each in by_tenant.items()})
+
+
+def _clash(tenant: str, names: list[str]) -> Problem:
+    text = (
+        f"selectors of the platform have names of operators' ones of tenant {tenant}, which count: "
+        f"{', '.join(names)}; delete one of each"
+    )
+    return Problem(slug="selector-name", names=tuple(names), text=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,8 +21,10 @@ def standing_of(pools: Pools, *, shared: bool) -> Iterator[Standing]:
     """Yield the ranges of all pools. Only reads; in a shared store each range of the platform counts as in use."""
     for key, known in list(pools.known.items()):
         pool, by_operator = known.pool, known.by is DefinedBy.OPERATOR
+        used = [] if by_operator or shared else pools.used_slots(key)
         for part in pool.ranges:
-            busy = by_operator or shared or pools.is_busy(key, [part])
+            at = bisect_left(used, part.first_slot)
+            busy = by_operator or shared or (at < len(used) and used[at] < part.first_slot + part.slots)
             for space, where in _places(pool, part):
                 yield Standing(pool.tenant, pool.vrf, space, where, by_operator, busy)
 

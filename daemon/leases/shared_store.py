@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from config.errors import SecretUnavailable
+from config.secrets import resolve
 from daemon.errors import StoreUnavailable
 from daemon.leases.lessor import Context, Lessor
-from daemon.store.engine import open_shared_engine
+from daemon.store.engine import StoreUnusable, open_shared_engine
 from daemon.store.writer import Work, Writer
 from ipam.node_rows import has_name
 
@@ -31,6 +34,26 @@ class NameTaken(StoreUnavailable):
     """Another daemon runs under the name of this node."""
 
     slug = "node-name-taken"
+
+
+def read_url(reference: str, environ: Mapping[str, str]) -> str:
+    """Return the URL behind the setting `ipam.shared_store`. Raises StoreUnusable, which never shows it."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    try:
+        return resolve(reference, environ, Path(directory) if directory else None).decode().strip()
+    except SecretUnavailable as error:
+        raise StoreUnusable(f"ipam.shared_store: {error}") from None
+    except UnicodeDecodeError:
+        raise StoreUnusable(f"ipam.shared_store: {reference} holds no text, expected a URL") from None
+
+
+def check_url(reference: str, environ: Mapping[str, str]) -> None:
+    """See whether a start could use that setting; nothing is connected. Raises StoreUnusable.
+
+    A credential of systemd is there only for the unit, so without it nothing is said.
+    """
+    if not reference.startswith("credential:") or "CREDENTIALS_DIRECTORY" in environ:
+        open_shared_engine(read_url(reference, environ), name="check")
 
 
 def open_shared(

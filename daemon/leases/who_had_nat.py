@@ -27,6 +27,9 @@ class Translations(Protocol):
     ) -> Mapping[str, BlockIndex]:
         """Return the reported blocks of an outside address that were held in that time; none where there are none."""
 
+    def unwritten(self, outside: IPv4Address) -> int:
+        """Return how many reports about an outside address are not in the store yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Behind:
@@ -51,6 +54,9 @@ async def find(connection: AsyncConnection, question: Question, kept: Translatio
             vias += _of_plans(tenant, answer)
             notes += _silences(answer)
     blocks = await kept.blocks(connection, outside, question.since, question.until)
+    waiting = kept.unwritten(outside)
+    if waiting:
+        notes.append(_WAITING.format(waiting))
     for tenant, index in sorted(blocks.items()):
         if question.tenant in (None, tenant):
             told = index.find(outside, question.port, question.at, question.skew_s)
@@ -97,6 +103,7 @@ def _of_block(tenant: str, lease: BlockLease) -> Via:
     )
 
 
+_WAITING = "{} of the last reports of its port blocks are not written yet: ask again in some seconds"
 _SILENCES = {
     OutOfPlan.NO_PLAN: "no CGNAT plan was in force for that address for all of the time",
     OutOfPlan.PORT_OUTSIDE_RANGE: "the port is outside of the plan's ports",

@@ -185,6 +185,10 @@ class Claims:
         if table is not None:
             table.remove(unit.value >> (BITS[unit.space] - unit.length), owner)
 
+    def vrfs(self, space: Space) -> tuple[str, ...]:
+        """Return the VRFs in which somebody has something of a space, or had."""
+        return tuple(vrf for vrf, known in self._tables if known is space)
+
     def overlapping(
         self, vrf: str, space: Space, first: int, last: int, but: int | None = None
     ) -> Iterator[Taken]:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from daemon.replica.claims import Claims, Spans, fixed_of, own_vrf
 from daemon.replica.pools import PoolSpec, SelectorSpec
 from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
+from daemon.replica.standing import Stands, nothing
 from ipam.model import Selector
 
 _CACHE_MOST = 50_000
@@ -208,6 +209,7 @@ class Index:
         self.generation = 0
         self.nas_generation = 0
         self.unreadable: set[Key] = set()
+        self.standing: Stands = nothing  # what the address book has, once there is one
         self._whole = asyncio.Event()
         self._whole.set()
         self.loaded_at: float | None = None  # when the data last changed, epoch seconds

@@ -48,7 +48,9 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     config.set_main_option("path_separator", "os")
-    config.set_main_option("version_locations", os.pathsep.join((str(_HERE / "versions"), str(_HERE / "ipam"))))
+    config.set_main_option(
+        "version_locations", os.pathsep.join((str(_HERE / "versions"), str(_HERE / "ipam")))
+    )
     return config
 
 

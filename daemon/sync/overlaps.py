@@ -6,14 +6,17 @@ again without it, a few times; after that nothing more of the document that clai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from daemon.replica.claims import Claims, Fixed, Part, Spans, Taken, fixed_of, own_vrf, parts_of
 from daemon.replica.index import Index, TenantIndex
 from daemon.replica.pools import PoolSpec
 from daemon.replica.records import Plan, Record, Subscriber
+from daemon.replica.standing import Standing
 from daemon.sync.faults import Fault
 from daemon.sync.outlook import Key, Outlook
+from daemon.sync.overlaps_book import Book
+from daemon.sync.problems import Path
 from ipam.kinds import Space
 
 _PASSES = 8
@@ -36,8 +39,9 @@ def overlaps(
     if not claiming:
         return
     refused = set(bad)
+    standing = index.standing()
     for _ in range(_PASSES):
-        found = list(_Pass(index, outlook, records, claiming, refused).run())
+        found = list(_Pass(index, outlook, records, claiming, refused, standing).run())
         yield from found
         refused.update(key for key, _ in found)
         # What was refused and is new leaves nothing behind.
@@ -62,6 +66,7 @@ class _Pass:
         records: Mapping[Key, Record],
         claiming: Mapping[Key, Record],
         refused: Collection[Key],
+        standing: Sequence[Standing],
     ) -> None:
         self._index = index
         self._outlook = outlook
@@ -72,6 +77,7 @@ class _Pass:
         self._spans: dict[str, Spans] = {}
         self._vrfs: dict[tuple[str, str], str] = {}
         self._moving: dict[str, set[str]] = {}  # by tenant, plans with another VRF than before
+        self._book = Book(standing, self._will_be)
 
     def run(self) -> Iterator[Found]:
         """Yield what is wrong: pools first, then plans that move to another VRF, then subscribers."""
@@ -92,6 +98,14 @@ class _Pass:
     def _stays(self, kind: str, tenant: str, name: str) -> bool:
         key = (kind, tenant, name)
         return key in self._refused or self._outlook.stays(key)
+
+    def _will_be(self, tenant: str, name: str) -> PoolSpec | None:
+        """Return the pool of that name that the data will have."""
+        key = ("pool", tenant, name)
+        record = None if key in self._refused else self._records.get(key)
+        if record is None and self._stays(*key):
+            record = self._outlook.stored(key)
+        return record if isinstance(record, PoolSpec) else None
 
     def _moves(self, plan: Plan) -> bool:
         known = self._index.tenants.get(plan.tenant)
@@ -157,6 +171,9 @@ class _Pass:
             if other is not None:
                 came = f"{shown}, which overlaps pool {other.pool} in {_named(vrf)}"
                 return Fault(path, "overlap", came, "ranges that no other pool has", _REMEDY)
+            stands = None if same_place else self._book.in_the_way(tenant, vrf, span, record.id)
+            if stands is not None:
+                return _standing_fault(path, shown, stands)
             # Where the pool was before, whatever stays was looked at when it came, or when the pool did.
             claims = () if same_place else self._taken(tenant, vrf, span, part.length)
             cut = next((each for each in claims if not part.has_room_for(each.unit)), None)
@@ -218,6 +235,44 @@ class _Pass:
             part = next((one for one in parts if not one.has_room_for(unit)), None)
             if part is not None:
                 yield _pool_cut(each, part, vrf)
+                continue
+            stands = None if self._was(record, each) else self._book.cut_by(tenant, vrf, unit)
+            if stands is not None:
+                yield _standing_cut(each, stands)
+
+    def _was(self, record: Subscriber, fixed: Fixed) -> bool:
+        """Tell whether the replica has it so already, in the same VRF as far as the subscriber itself says it."""
+        stored = self._outlook.stored(("subscriber", record.tenant, record.id))
+        return (
+            isinstance(stored, Subscriber)
+            and (own_vrf(stored), stored.plan) == (own_vrf(record), record.plan)
+            and any(each.unit == fixed.unit for each in fixed_of(stored))
+        )
+
+
+def _standing_fault(path: Path, shown: str, stands: Standing) -> Fault:
+    pool, where = stands.part.pool, _named(stands.vrf)
+    if stands.by_operator:
+        came = f"{shown}, which overlaps pool {pool} of an operator in {where}"
+        hint = f"choose other ranges; or empty that pool (`pool drain {pool} --disconnect`) and delete it"
+        return Fault(path, "overlap", came, "ranges that no other pool has", hint)
+    came = f"{shown}, which pool {pool} has in {where}, and it is in use there"
+    hint = (
+        f"leave it to pool {pool} by that name, or give this one other ranges: load data without it first, and with "
+        f"it when `pool show {pool}` shows the range no longer"
+    )
+    return Fault(path, "overlap", came, "ranges of which no other pool has leases", hint)
+
+
+def _standing_cut(fixed: Fixed, stands: Standing) -> Fault:
+    pool, where = stands.part.pool, _named(stands.vrf)
+    whose = "an operator's pool" if stands.by_operator else "pool"
+    came = f"{fixed.unit}, which cuts into {whose} {pool} in {where}"
+    expected = "addresses outside of all pools, or exactly one slot of a pool"
+    hint = f"`pool exclude {pool} {fixed.unit}` first, or choose other addresses"
+    if not stands.by_operator:
+        hint = f"choose other addresses, or load this when the leases of pool {pool} there have ended"
+    return Fault(_path(fixed), "overlap", came, expected, hint)
 
 
 def _path(fixed: Fixed) -> tuple[str | int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Never
 
-from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from daemon.sync.wire_base import Body
 from daemon.sync.wire_rule_values import duration, member
@@ -16,6 +16,7 @@ KINDS = tuple(kind for kind in Kind if kind is not Kind.FIXED)
 
 _KIND_WORDS = [kind.value for kind in KINDS]
 _PORT_MOST = 65_535
+_MOST = 1000
 _PERCENT_FORM = "a percentage, 0 to 100"
 NO_ATTRIBUTE = "RADIUS has no attribute with which a NAS takes a port block: plan it on the NAT device"
 
@@ -40,6 +41,13 @@ def _percent(value: object) -> float:
     return float(value)
 
 
+def _few(value: object) -> object:
+    """Refuse long lists: each range is compared with others while logins wait."""
+    if isinstance(value, list) and len(value) > _MOST:
+        raise wrong("too-many", f"at most {_MOST} in one list: make larger ranges, or several pools")
+    return value
+
+
 def _no_ports(_value: object) -> Never:
     raise wrong("no-attribute", "pools of kinds that a NAS takes from RADIUS", NO_ATTRIBUTE)
 
@@ -57,7 +65,8 @@ _RANGE = Annotated[
         {"type": ["string", "integer"], "examples": ["192.0.2.0/24", "192.0.2.10-192.0.2.99", "100-199"]}
     ),
 ]
-_RANGES = Annotated[list[_RANGE], LIST]
+_RANGES = Annotated[list[_RANGE], LIST, BeforeValidator(_few)]
+_POOLS = Annotated[IDS, BeforeValidator(_few)]
 _UNIT = Annotated[int, PlainValidator(whole(1, _PORT_MOST)), _integer(1, _PORT_MOST)]
 _PORT = Annotated[int, PlainValidator(whole(0, _PORT_MOST)), _integer(0, _PORT_MOST)]
 _WAIT = Annotated[int, PlainValidator(_wait), _SPAN_SCHEMA]
@@ -101,7 +110,7 @@ class PoolBody(Body):
     state: _STATE = Field(default=PoolState.ACTIVE, description="draining: leases stay, none begins")
     low_percent: _PERCENT = Field(default=20.0, description="of free ones: a warning")
     critical_percent: _PERCENT = Field(default=5.0, description="of free ones: an alarm")
-    fallbacks: IDS = Field(
+    fallbacks: _POOLS = Field(
         default_factory=list, description="pools of the same kind to try next, and no others"
     )
     first_port: _PORT = Field(default=1024, description="of port blocks")
@@ -130,12 +139,12 @@ class PoolsBody(Body):
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
 
-    v4: IDS = Field(default_factory=list)
-    v6_na: IDS = Field(default_factory=list)
-    v6_prefix: IDS = Field(default_factory=list)
-    pd: IDS = Field(default_factory=list)
-    svlan: IDS = Field(default_factory=list)
-    cvlan: IDS = Field(default_factory=list)
+    v4: _POOLS = Field(default_factory=list)
+    v6_na: _POOLS = Field(default_factory=list)
+    v6_prefix: _POOLS = Field(default_factory=list)
+    pd: _POOLS = Field(default_factory=list)
+    svlan: _POOLS = Field(default_factory=list)
+    cvlan: _POOLS = Field(default_factory=list)
     cgn_block: _PORTS = Field(default=None, description=f"refused: {NO_ATTRIBUTE}")
 
 

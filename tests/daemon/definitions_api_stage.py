@@ -20,6 +20,7 @@ from daemon.api.idempotency import Idempotency
 from daemon.api.ipam_definitions import definitions_router
 from daemon.api.server import ApiServer, listen_unix
 from daemon.api.services import Services
+from daemon.store.audit_rows import AUDIT
 from daemon.store.idempotency_rows import IDEMPOTENCY
 from tests.daemon.conftest import Store
 from tests.daemon.definitions_stage import Stage
@@ -123,5 +124,6 @@ async def counter(store: Store) -> AsyncIterator[Counter]:
 async def _create(connection: AsyncConnection) -> None:
     def create(sync: Connection) -> None:
         IDEMPOTENCY.create(sync, checkfirst=True)
+        AUDIT.create(sync, checkfirst=True)
 
     await connection.run_sync(create)

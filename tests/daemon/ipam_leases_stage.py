@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,15 +24,26 @@ from daemon.api.ipam_leases import add_leases
 from daemon.api.ipam_leases_actions import Desk
 from daemon.api.server import ApiServer, listen_unix
 from daemon.api.services import Services
+from daemon.leases.cgnat import Cgnat
+from daemon.leases.cgnat_places import Places
 from daemon.leases.definitions import Definitions
 from daemon.leases.next_available import NextAvailable
 from daemon.leases.watch import Watch
 from daemon.store.audit_rows import AUDIT
+from daemon.store.cgnat_rows import PLAN, PLAN_END
 from daemon.store.idempotency_rows import IDEMPOTENCY
 from tests.daemon.playbook.stage import Play, _shipped, play
 from tests.daemon.playbook.test_leases import pools
 
 NEW_KINDS = ("pool-low", "pool-critical", "pool-recovered", "lease-adopted", "definition-refused")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What of the address work the routes about leases ask for."""
+
+    definitions: Definitions
+    cgnat: Cgnat
 
 
 class Counter:
@@ -49,6 +61,9 @@ class Counter:
         await edge.writer.commit(_create)
         self.definitions = Definitions(edge.addresses, edge.index, edge.events, edge.supervisor.spawn)
         await self.definitions.start()
+        places = Places(edge.addresses, edge.index)
+        self.cgnat = Cgnat(edge.engine, edge.writer, "edge", places.problems)
+        await self.cgnat.load()
         services = Services(
             engine=edge.engine,
             index=edge.index,
@@ -61,7 +76,7 @@ class Counter:
             reload=cast("Any", None),
             status=cast("Any", None),
             export=cast("Any", None),
-            work=cast("Any", None),
+            work=cast("Any", Work(self.definitions, self.cgnat)),
             writer=edge.writer,
         )
         self.services = services
@@ -116,7 +131,7 @@ class Counter:
 
 async def _create(connection: AsyncConnection) -> None:
     def create(sync: Connection) -> None:
-        for table in (AUDIT, IDEMPOTENCY):
+        for table in (AUDIT, IDEMPOTENCY, PLAN, PLAN_END):
             table.create(sync, checkfirst=True)
 
     await connection.run_sync(create)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ import pytest
 from sqlalchemy import delete, update
 
 from daemon.cli.ipam import group as ipam_group
+from daemon.leases.cgnat import Cgnat, PlanRefused, StoredPlan
 from daemon.leases.check import check
 from daemon.leases.check_book import steps as book_steps
 from daemon.leases.check_model import Finding, Progress, Rule, Scope, Seen
 from ipam.address import Unit
 from ipam.cells import FREE_HEAD
+from ipam.cgnat import DeterministicPlan
 from ipam.history import Party
 from ipam.kinds import BOUND, HELD, Cause, Kind, Space
 from ipam.lease import Bundle, Request, Wanted
 from ipam.model import Pool, range_of
+from ipam.resize import exclude
 from ipam.restore import faults
 from ipam.schema import EVENT, LEASE
 from tests.daemon.ipam_leases_stage import Counter, counter
@@ -258,7 +261,105 @@ def test_what_is_set_aside_by_no_reservation_is_found(tmp_path: Path) -> None:
         register = stage.play.edge.addresses.register
         register.set_aside.clear()
         (one,) = (await stage.ask("POST", "/checks")).json()["findings"]
-        assert one["text"] == "pool v4: 203.0.113.0 is set aside for S1 by no reservation"
+        assert (
+            one["text"] == "pool v4: 203.0.113.0 is set aside for S1 by no reservation and no fixed address"
+        )
+
+    run(tmp_path, story)
+
+
+def test_a_fixed_address_in_a_pool_is_no_finding_and_one_that_was_taken_away_is(tmp_path: Path) -> None:
+    async def story(stage: Counter) -> None:
+        for number in range(3):
+            await stage.play.provide("subscriber", f"F{number}", **_fixed(f"203.0.113.{number}"))
+        await _converge(stage)
+        register = stage.play.edge.addresses.register
+        assert len(register.shelves["demo", "v4"].allocator.reserved_for) == 3
+        assert await found(stage) == []
+        await stage.play.provide("subscriber", "F1", **_fixed("203.0.113.5"))
+        assert await found(stage) == []  # the book takes it over with its next turn
+        await _converge(stage)
+        assert await found(stage) == []
+        stage.definitions.claims.kept.clear()
+        await stage.play.provide("subscriber", "F1", **_fixed(None))
+        assert [each[:2] for each in await found(stage)] == [("book", "203.0.113.5")]
+
+    run(tmp_path, story)
+
+
+def _fixed(address: str | None) -> dict[str, Any]:
+    wanted = {"username": f"f{address}", "password": "pw", "access_mode": "active", "plan": "basic"}
+    return wanted | {"ipv4_address": address}
+
+
+async def _converge(stage: Counter) -> None:
+    await stage.definitions._convergence.whole()
+    await stage.play.until(lambda: not stage.play.edge.addresses.register.ledger.waiting)
+
+
+def test_an_excluded_address_that_is_leased_still_is_no_finding(tmp_path: Path) -> None:
+    async def story(stage: Counter) -> None:
+        edge, clock = stage.play.edge, stage.play.clock
+        bundle = take(stage, "S1")
+        take(stage, "S2")
+        register = edge.addresses.register
+        first = int(IPv4Address("203.0.113.0"))
+        exclude(register, "demo", "v4", first, first + 3, clock.wall())
+        await stage.play.until(lambda: not register.ledger.waiting)
+        assert await found(stage) == []
+        edge.addresses.book.release(bundle.id, Cause.STOP, clock.monotonic(), clock.wall())
+        await stage.play.pass_time(40)
+        assert await found(stage) == []
+
+    run(tmp_path, story, hold_s=10.0, quarantine_s=10.0, min_reuse_s=10.0)
+
+
+def test_a_plan_whose_outside_addresses_are_taken_is_refused_with_both_names(tmp_path: Path) -> None:
+    async def story(stage: Counter) -> None:
+        await stage.play.provide("subscriber", "F1", **_fixed("198.51.100.2"))
+        numbers: dict[str, Any] = {
+            "inside": (IPv4Network("100.64.0.0/28"),),
+            "sharing": 4,
+            "block_size": 16_128,
+        }
+        both = (IPv4Network("198.51.100.0/30"), IPv4Network("203.0.113.4/30"))
+        refused = await stage.cgnat.add(
+            "demo", DeterministicPlan(id="pop1", version=1, outside=both, **numbers), 5.0
+        )
+        assert isinstance(refused, PlanRefused)
+        told = "; outside addresses of a CGNAT may be nobody's"
+        assert refused.problems == (
+            f"CGNAT plan pop1 version 1 and pool v4: both have 203.0.113.4{told}",
+            f"CGNAT plan pop1 version 1 and a fixed address of subscriber F1: both have 198.51.100.2{told}",
+        )
+        assert stage.cgnat.stored() == ()
+
+    run(tmp_path, story)
+
+
+def test_a_pool_or_a_fixed_address_at_the_outside_of_a_cgnat_is_found_with_both_names(tmp_path: Path) -> None:
+    async def story(stage: Counter) -> None:
+        early = stage.play.clock.wall() - 60
+        for name, outside in (("north", "198.51.100.0/30"), ("south", "203.0.113.0/30")):
+            numbers: dict[str, Any] = {
+                "inside": (IPv4Network("100.64.0.0/28"),),
+                "sharing": 4,
+                "block_size": 16_128,
+            }
+            plan = DeterministicPlan(
+                id=name, version=1, outside=(IPv4Network(outside),), valid_from=early, **numbers
+            )
+            added = Cgnat(stage.play.edge.engine, stage.play.edge.writer, "edge")  # before there was the pool
+            assert isinstance(await added.add("demo", plan, early), StoredPlan)
+        await stage.cgnat.load()
+        await stage.play.provide("subscriber", "F1", **_fixed("198.51.100.2"))
+        assert sorted(each[:2] for each in await found(stage)) == [
+            ("overlap", "CGNAT plan north version 1 and ipv4_address of subscriber F1"),
+            ("overlap", "CGNAT plan south version 1 and pool v4"),
+        ]
+        for name in ("north", "south"):
+            await stage.cgnat.end("demo", name, early + 1, early + 1)
+        assert await found(stage) == []
 
     run(tmp_path, story)
 

@@ -24,9 +24,11 @@ from ipam.forecast import Confidence, Driver, Forecast, Outlook, TooLittleData
 from ipam.kinds import Kind, PoolState
 from ipam.model import range_of
 from ipam.register import Register
+from ipam.resize import drain, grow, set_state
 from tests.daemon.conftest import Store
 from tests.daemon.definitions_stage import TENANT, Stage, pool
 from tests.daemon.ipam_leases_stage import Counter, counter
+from tests.daemon.test_ipam_leases import take
 
 Story = Callable[["Pools"], Awaitable[None]]
 TODAY = 20_850
@@ -361,6 +363,31 @@ def test_the_command_draws_and_says_when_and_why(tmp_path: Path) -> None:
             assert text in done.output, text
         made = await say(stage, tmp_path, "v4", "--output", "json")
         assert json.loads(made.output)["outlook"] == "growing"
+
+    asked(tmp_path, story)
+
+
+def test_of_a_pool_that_drains_it_is_said_what_is_taken_still(tmp_path: Path) -> None:
+    async def story(stage: Counter, outlooks: Outlooks) -> None:
+        addresses = stage.play.edge.addresses
+        await remember(stage, history(90, 10.0))
+        for number in range(3):
+            take(stage, f"S{number}")
+        grow(addresses.register, "demo", "v4", "192.0.64.0/24")
+        drain(addresses.register, "demo", "v4", 0)
+        said = (await say(stage, tmp_path, "v4")).output
+        assert "Ranges of pool v4 drain: without them it has 256 addresses." in said
+        assert "Pool v4: 3 addresses are taken now, in all its ranges, 0 of them held" in said
+        await outlooks.refresh()
+        set_state(addresses.register, "demo", "v4", PoolState.DRAINING)
+        said = (await say(stage, tmp_path, "v4")).output
+        expected = (
+            "Pool v4 drains: 3 of its addresses are taken still, 0 of them held after a lease, and none is"
+        )
+        assert said.startswith(expected)
+        assert len(said.splitlines()) == 1
+        listed = (await say(stage, tmp_path)).output.splitlines()
+        assert any("v4" in line and "drains" in line for line in listed)
 
     asked(tmp_path, story)
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from daemon.api.ipam_leases_listing import LeaseFilter, list_leases
-from daemon.cli.ipam import bar
+from daemon.cli.ipam import _USE_COLUMNS, _use_row, bar
 from daemon.cli.ipam import group as ipam_group
 from daemon.cli.ipam_leases import group as lease_group
+from daemon.cli.pages import show_page
 from daemon.leases.addresses import Addresses
 from daemon.store.audit_rows import AuditSearch, search
 from ipam.history import Party
@@ -390,9 +391,22 @@ def test_the_commands_tell_the_same(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize(("percent", "full"), [(0, 0), (0.001, 0), (50, 10), (99.99, 20), (100, 20)])
+def test_the_use_of_a_large_pool_in_alarm_is_one_line_of_100_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use: dict[str, Any] = {"size": 16_777_216, "free": 1_234_567, "bound": 14_444_444, "tentative": 205, "held": 1_098_000}
+    use |= {"quarantined": 0, "declined": 0, "reserved": 999_000, "disabled": 0, "used_percent": 97.1}
+    item = use | {"name": "residential-west", "kind": "v6-prefix", "alarm": "critical", "tenant": "demo"}
+    show_page({"items": [item], "count": 1, "offset": 0}, _USE_COLUMNS, "table", _use_row)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2, lines
+    assert lines[1].rstrip().endswith("critical")
+    assert "16.78 M" in lines[1]
+
+
+@pytest.mark.parametrize(("percent", "full"), [(0, 0), (0.001, 0), (50, 4), (99.99, 8), (100, 8)])
 def test_a_bar_shows_that_something_is_used(percent: float, full: int) -> None:
     drawn = bar(percent)
-    assert len(drawn) == 20
+    assert len(drawn) == 8
     assert drawn.count("█") == full
-    assert (drawn == "·" * 20) is (percent == 0)
+    assert (drawn == "·" * 8) is (percent == 0)

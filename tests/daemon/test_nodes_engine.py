@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from daemon.errors import StoreUnavailable
-from daemon.leases.shared_store import SharedWriter
+from daemon.leases.shared_store import SharedWriter, check_url
 from daemon.store import engine
 from daemon.store.engine import StoreUnusable, open_shared_engine
 
@@ -70,3 +71,25 @@ def test_a_database_that_swallows_everything_makes_works_fail_in_time() -> None:
         await asyncio.sleep(0.05)  # the other end sees that it is closed
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "octets", [b"mysql://edge:sesame@host/db", b"postgresql://edge:sesame@host:port/db", b"sesame \xff", b""]
+)
+def test_a_setting_that_no_start_could_use_is_found_without_its_password(
+    tmp_path: Path, octets: bytes
+) -> None:
+    file = tmp_path / "url"
+    file.write_bytes(octets)
+    file.chmod(0o600)
+    with pytest.raises(StoreUnusable, match=r"ipam\.shared_store") as raised:
+        check_url(f"file:{file}", {})
+    assert "sesame" not in str(raised.value)
+
+
+def test_a_secret_that_is_not_there_is_found_but_a_credential_only_in_its_unit(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match=r"ipam\.shared_store.*No such file"):
+        check_url(f"file:{tmp_path}/none", {})
+    check_url("credential:store", {})
+    with pytest.raises(StoreUnusable, match="credential:store"):
+        check_url("credential:store", {"CREDENTIALS_DIRECTORY": str(tmp_path)})

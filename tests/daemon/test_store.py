@@ -12,13 +12,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import daemon.store
-from daemon.errors import StoreUnavailable
+from daemon.errors import SchemaUnknown, StoreUnavailable
 from daemon.store import journal
 from daemon.store.journal import Journal, Record
+from daemon.store.migrate import migrate
 from daemon.store.schema import JOURNAL, MARK, METADATA
 from ipam.schema import METADATA as ADDRESS_BOOK
 from tests.daemon.conftest import Store
@@ -186,6 +187,27 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(store: Store) -> N
                 lambda sync: compare_metadata(MigrationContext.configure(sync), [METADATA, ADDRESS_BOOK])
             )
             assert differences == []
+
+    asyncio.run(scenario())
+
+
+def test_a_database_of_a_newer_version_is_refused_by_name_and_left_as_it_is(store: Store) -> None:
+    async def scenario() -> None:
+        async with store.running():
+            pass
+        newer = text("UPDATE alembic_version SET version_num = '9999' WHERE version_num LIKE '0%'")
+        async with store.engine.begin() as connection:
+            await connection.execute(newer)
+        with pytest.raises(SchemaUnknown) as refused:
+            await migrate(store.engine)
+        said = str(refused.value)
+        assert said.startswith(
+            f"{store.engine.url.database} has the schema 9999; this version knows none later than 0"
+        )
+        assert "start the version that wrote it" in said
+        async with store.engine.connect() as connection:
+            rows = await connection.execute(text("SELECT version_num FROM alembic_version ORDER BY 1"))
+            assert next(iter(rows))[0] == "9999"
 
     asyncio.run(scenario())
 

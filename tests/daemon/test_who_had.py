@@ -20,6 +20,7 @@ from ipam.cgnat import DeterministicPlan
 from ipam.kinds import Cause, ClockQuality, Kind
 from ipam.lease import Wanted
 from ipam.schema import EVENT
+from tests.daemon.cgnat_stage import HELD, OUTSIDE, RELEASED, Feed, Said
 from tests.daemon.who_had_stage import DAY, T0, Stage, stage, told
 from tests.ipam.pools import fixed
 
@@ -307,6 +308,27 @@ def test_without_the_port_everybody_behind_the_address_is_told_and_counted(tmp_p
         few = await stage.ask("198.51.100.0", T0 + 60, limit=3)
         assert (len(few.holders), few.count) == (3, 8)
         assert any("5 more of 8" in note for note in few.notes)
+
+    play(tmp_path, scene)
+
+
+def test_reports_of_port_blocks_that_are_not_written_yet_are_noted(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        feed = Feed()
+        stage.cgnat.unwritten = feed.ingest.unwritten
+        await stage.lived()
+        feed.say(Said(1, 7, HELD, T0 + 10))
+        outside = f"{OUTSIDE}:1024"
+        note = "1 of the last reports of its port blocks are not written yet: ask again in some seconds"
+        early = await stage.ask(outside, T0 + 60)
+        assert (early.holders, note in early.notes) == ((), True)
+        assert note not in (await stage.ask("203.0.113.77:1024", T0 + 60)).notes
+        await feed.ingest.flush(stage.store.writer)
+        later = await stage.ask(outside, T0 + 60)
+        assert [each.session for each in later.holders] == ["7"]
+        assert note not in later.notes
+        feed.say(Said(2, 7, RELEASED, T0 + 70))
+        assert note in (await stage.ask(outside, T0 + 60)).notes
 
     play(tmp_path, scene)
 

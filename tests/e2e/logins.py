@@ -12,11 +12,12 @@ import random
 import socket
 import threading
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from radius.authenticator import Key
 from radius.codes import AcctStatus, Attr, Code
@@ -26,12 +27,12 @@ from radius.packet import Packet, attribute
 from tests.e2e.nas import SECRET, number
 
 PASSWORD = b"pw"
-WINDOW = 24
+WINDOW = 32
 _AGAIN_S = 0.25
-_REST_S = 0.5  # after which who was refused tries again
+_STAYS_S = 8.0  # the longest session
+_REST_S = 1.0  # after which who was refused tries again
 _STAYS = 0.6  # the share of those who log in that start a session
 _FOREVER = float("inf")
-_Item = TypeVar("_Item")
 
 
 def provider(path: Path, users: int) -> str:
@@ -94,11 +95,12 @@ class Subscribers(threading.Thread):
         self.done = threading.Event()
         self._auth, self._acct = ports
         self._tentative_s, self._reuse_s = tentative_s, reuse_s
+        self._away_s = 2 * (tentative_s + reuse_s)  # some come back in time for what they had, others do not
         self._dice = random.Random(2131)
         self._key = Key(SECRET)
-        self._idle = [f"user{each:04d}" for each in range(users)]
-        self._resting: deque[tuple[float, str]] = deque()
-        self._online: list[Told] = []
+        # Heaps: when somebody logs in, and when a session ends.
+        self._resting = [(0.0, f"user{each:04d}") for each in range(users)]
+        self._online: list[tuple[float, str, Told]] = []
         self._waiting: dict[tuple[int, int], _Sent] = {}
         self._sessions = 0
         self._sockets = {port: _connected(port) for port in ports}
@@ -118,18 +120,18 @@ class Subscribers(threading.Thread):
 
     def _fill(self) -> None:
         now = time.monotonic()
-        while self._resting and self._resting[0][0] < now:
-            self._idle.append(self._resting.popleft()[1])
-        while not self.done.is_set() and len(self._waiting) < WINDOW and (self._idle or self._online):
-            if self._online and (not self._idle or self._dice.random() < 0.3):
-                told = self._pick(self._online)
-                told.until = time.monotonic()
+        while not self.done.is_set() and len(self._waiting) < WINDOW:
+            if self._online and self._online[0][0] < now:
+                told = heappop(self._online)[2]
+                told.until = now
                 self._account(told, AcctStatus.STOP)
+            elif self._resting and self._resting[0][0] < now:
+                self._log_in(heappop(self._resting)[1])
             else:
-                self._log_in(self._pick(self._idle))
+                return
 
-    def _pick(self, among: list[_Item]) -> _Item:
-        return among.pop(self._dice.randrange(len(among)))
+    def _rest(self, user: str, most_s: float) -> None:
+        heappush(self._resting, (time.monotonic() + self._dice.uniform(0.2, most_s), user))
 
     # --- what is sent ------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Subscribers(threading.Thread):
     def _logged_in(self, sent: _Sent, reply: Packet) -> None:
         if reply.code != Code.ACCESS_ACCEPT:
             self.truth.refused += 1
-            self._resting.append((time.monotonic() + _REST_S, sent.user))
+            self._rest(sent.user, _REST_S)
             return
         now = time.monotonic()
         addresses, echo = _addresses(reply)
@@ -202,17 +204,17 @@ class Subscribers(threading.Thread):
             told.session = f"s{self._sessions:06d}"
             self._account(told, AcctStatus.START)
         else:
-            self._idle.append(told.user)
+            self._rest(told.user, self._away_s)
 
     def _accounted(self, sent: _Sent, told: Told) -> None:
         if sent.stops:
             told.bound = False
-            self._idle.append(told.user)
+            self._rest(told.user, self._away_s)
             return
         # Later than this it may have been leased to somebody else before the Start came.
         told.bound = time.monotonic() < told.until + self._reuse_s
         told.until = _FOREVER if told.bound else told.until
-        self._online.append(told)
+        heappush(self._online, (time.monotonic() + self._dice.uniform(0.1, _STAYS_S), told.session, told))
 
 
 def _twice() -> tuple[float, float]:

@@ -100,7 +100,7 @@ def test_no_address_is_ever_given_to_two_and_none_is_forgotten(make_daemon: Any,
     nas.start()
     known = 0
     for _ in range(KILLS):
-        time.sleep(dice.uniform(0.1, 0.5))
+        time.sleep(dice.uniform(0.2, 0.8))
         daemon.end(signal.SIGKILL)
         stopped_at = time.monotonic()
         with nas.gate:
@@ -116,8 +116,8 @@ def test_no_address_is_ever_given_to_two_and_none_is_forgotten(make_daemon: Any,
     noted = {(each["address"], each["subscriber"]) for each in history if each["cause"] == "login"}
     told = {(each.addresses[0], each.user) for of in truth.by_user.values() for each in of}
     assert told <= noted, "and it is known who had what"
-    assert assert_never_twice(truth) > ADDRESSES
+    assert assert_never_twice(truth) > KILLS
     assert assert_sticky(truth) > 0
-    assert known > KILLS
+    assert known > 5 * KILLS
     assert truth.refused > 0, "there were not enough addresses for all"
     assert "Traceback" not in daemon.log.read_text()

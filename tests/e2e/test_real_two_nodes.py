@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(bin_dir() is None, reason="no PostgreSQL server 
 
 LINES = 24  # of each daemon
 CROWD = 60  # more than there are addresses
-LAST_S = 9.0
+LAST_S = 6.0
 SEED = 20
 
 DATA = """\
@@ -76,6 +76,7 @@ class Lines(threading.Thread):
         self.random = random.Random(f"{SEED} {name}")
         self.online: dict[str, tuple[str, IPv4Address, bytes]] = {}
         self.numbers = 0
+        self.crowd = 0  # how many of it are in
 
     def run(self) -> None:
         with Nas(self.daemon_at) as nas:
@@ -120,15 +121,19 @@ class Lines(threading.Thread):
                 self._go(nas, line)
             elif number % 3 and line not in self.online:
                 self.come(nas, line)
+        time.sleep(2.5)  # quarantine and the least time before an address is used again
+        line = f"{self.name}0"
+        assert self.come(nas, line), "nothing is free here for another"
+        self._go(nas, line)
 
     def fill(self, nas: Nas) -> None:
         """Let as many in as there is room for."""
         refused = 0
-        for number in range(CROWD):
-            refused = 0 if self.come(nas, f"crowd{number}") else refused + 1
-            if refused > 4:
-                return
-        raise AssertionError("the pool has no end")
+        while refused < 3:
+            line = f"crowd{self.crowd}"
+            refused = 0 if self.come(nas, line) else refused + 1
+            self.crowd += line in self.online
+        assert self.crowd < CROWD, "the pool has no end"
 
     def told_after(self, nas: Nas, wakes: Callable[[], None]) -> int:
         """Ask for all lines that are offline while the daemon cannot answer, then wake it; return who is let in."""
@@ -201,6 +206,7 @@ def test_daemons_killed_frozen_and_taken_over_never_give_an_address_to_two(
     _come_and_go_while_daemons_die(daemons, lines, users)
     for name, daemon in daemons.items():
         _leases_are_those_of_the_lines(daemon, lines[name])
+        assert "address-conflict" not in daemon.log.read_text()
     _a_node_that_was_taken_over_while_frozen_tells_nothing(daemons["north"], lines["north"], lines["south"])
     assert not users.faults, users.faults[0]
 
@@ -230,7 +236,7 @@ def _come_and_go_while_daemons_die(daemons: dict[str, Daemon], lines: dict[str, 
         each.start()
     chance = random.Random(SEED)
     end = time.monotonic() + LAST_S
-    while time.monotonic() < end and not users.faults:
+    while (time.monotonic() < end or users.did["killed"] < 2) and not users.faults:
         time.sleep(chance.uniform(0.2, 1.5))
         killed = daemons[chance.choice(["north", "south"])]
         assert killed.end(signal.SIGKILL) == -signal.SIGKILL
@@ -244,7 +250,6 @@ def _come_and_go_while_daemons_die(daemons: dict[str, Daemon], lines: dict[str, 
         assert not each.is_alive()
     assert not users.faults, users.faults[0]
     assert users.did["told"] > 60, users.did
-    assert users.did["killed"] > 1, users.did
 
 
 def _a_node_that_was_taken_over_while_frozen_tells_nothing(
@@ -254,6 +259,7 @@ def _a_node_that_was_taken_over_while_frozen_tells_nothing(
     assert north.process is not None
     with Nas(north) as nas, Nas(others.daemon_at) as nas_of_others:
         lines.leave_some(nas)
+        others.fill(nas_of_others)  # now, so that north sleeps for less than it takes to compare its blocks
         north.process.send_signal(signal.SIGSTOP)
         try:
             _take_over(others.daemon_at)

@@ -26,13 +26,13 @@ from tests.twins.bng import BngTwin, CpeTwin
 _UNIT_LENGTH = {Kind.V4: 32, Kind.PD: 56}
 
 
-async def pools(play: Play, v4: str = "203.0.113.0/29", **settings: Any) -> None:
+async def pools(play: Play, v4: str = "203.0.113.0/29", vrf: str = "", **settings: Any) -> None:
     """Let the provider lease IPv4 addresses and delegated prefixes of its own to everybody."""
     made = []
     for name, kind, given in (("v4", Kind.V4, v4), ("pd", Kind.PD, "2001:db8:100::/48")):
         pool = Pool(
             tenant="demo",
-            vrf="",
+            vrf=vrf,
             name=name,
             kind=kind,
             unit_length=_UNIT_LENGTH[kind],
@@ -328,6 +328,7 @@ def test_a_disk_that_refuses_answers_nobody_who_needs_a_new_address_and_all_who_
         mend()
         login.cancel()
         await asyncio.gather(login, return_exceptions=True)
+        await play.until(lambda: play.edge.addresses.lessor.failing is None)
         reply = await bng.login(bob)
         assert reply.code == Code.ACCESS_ACCEPT
 
