@@ -161,7 +161,7 @@ class Book:
         if live is None:
             return False
         ledger = self.register.ledger
-        return all([ledger.durable(tenure.serial) for _, _, tenure in live.members])
+        return all([ledger.durable(tenure.serial) for _, _, tenure in live.members])  # noqa: C419 - without a generator
 
     def stands(self, bundle_id: int) -> bool:
         """Tell whether a bundle has not ended."""

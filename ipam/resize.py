@@ -102,9 +102,7 @@ def exclude(register: Register, tenant: str, name: str, first: int, last: int, a
     return register.redefine(pool).pool
 
 
-def include(
-    register: Register, tenant: str, name: str, first: int, last: int, now: float, at: float
-) -> None:
+def include(register: Register, tenant: str, name: str, first: int, last: int, now: float, at: float) -> None:
     """Give out excluded numbers again; a slot that was used before waits as after a lease first.
 
     Call it once the pool's definition has these exclusions no longer.

@@ -64,7 +64,9 @@ class Choices:
 
     __slots__ = ("basis", "pooled", "requests", "units")
 
-    def __init__(self, units: tuple[Wanted, ...], pooled: frozenset[Kind], basis: _Basis | None = None) -> None:
+    def __init__(
+        self, units: tuple[Wanted, ...], pooled: frozenset[Kind], basis: _Basis | None = None
+    ) -> None:
         self.units = units
         self.pooled = pooled
         self.basis = basis

@@ -1,4 +1,4 @@
-"""`dotmac-edge pool`: list, show, add, change, resize, drain, undrain, disable, enable, exclude, include, next, delete."""
+"""`dotmac-edge pool`: list, show, add, change, resize, drain, disable, exclude, include, next, delete and so on."""
 
 from __future__ import annotations
 

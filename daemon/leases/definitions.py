@@ -40,9 +40,7 @@ class Definitions:
         self.reservations = Reservations(self._desk)
         self.claims = ClaimKeeper(self._desk, self.reservations)
         self.selectors = SelectorDefinitions(self._desk)
-        self.pools = Pools(
-            self._desk, self.reservations.of_tenant, self.set_aside, self.selectors.naming
-        )
+        self.pools = Pools(self._desk, self.reservations.of_tenant, self.set_aside, self.selectors.naming)
         index.standing = lambda: list(standing_of(self.pools, shared=self._desk.shared))
         self.prefixes = Prefixes(self._desk)
         self.renumbering = Renumbering(addresses)

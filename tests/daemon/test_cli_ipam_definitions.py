@@ -11,15 +11,23 @@ import click
 import pytest
 import yaml
 
-from daemon.cli import ipam_pools, ipam_prefixes, ipam_reservations, ipam_selectors, ipam_vlans
+from daemon.cli import (
+    ipam_pools,
+    ipam_prefixes,
+    ipam_reservations,
+    ipam_selectors,
+    ipam_vlans,
+    ipam_vrfs,
+)
 from daemon.cli.output import ExitCode
 from tests.daemon.conftest import Store
 from tests.daemon.definitions_api_stage import Counter, Run, counter
 from tests.daemon.definitions_stage import fixed
+from tests.daemon.ipam_leases_stage import counter as leases_counter
 from tests.daemon.stack import subscriber
 
 POOL, PREFIX, RESERVATION = ipam_pools.group, ipam_prefixes.group, ipam_reservations.group
-SELECTOR, VLAN = ipam_selectors.group, ipam_vlans.group
+SELECTOR, VLAN, VRF = ipam_selectors.group, ipam_vlans.group, ipam_vrfs.group
 
 
 def play(store: Store, folder: Path, scenario: Callable[[Counter, Run], Awaitable[None]]) -> None:
@@ -170,7 +178,50 @@ def test_reservations_selectors_and_vlans(store: Store, tmp_path: Path) -> None:
     play(store, tmp_path, scenario)
 
 
-@pytest.mark.parametrize("group", [POOL, PREFIX, RESERVATION, SELECTOR, VLAN])
+def test_vrfs_are_documented_listed_and_forgotten(store: Store, tmp_path: Path) -> None:
+    async def scenario(_api: Counter, run: Run) -> None:
+        assert "64500:10" in await run(VRF, "add", "red", "--distinguisher", "64500:10")
+        await run(POOL, "add", "home", "--kind", "v4", "--range", "192.0.2.0/24")
+        listed = await run(VRF, "list")
+        assert all(each in listed for each in ("red", "default", "64500:10"))
+        await run(VRF, "delete", "red")
+        assert "pool home" in await run(VRF, "delete", "default", code=ExitCode.FAILURE)
+        await run(VRF, "delete", "red", code=ExitCode.NOT_FOUND)
+
+    play(store, tmp_path, scenario)
+
+
+def test_what_names_nobody_is_noted(store: Store, tmp_path: Path) -> None:
+    async def scenario(_api: Counter, run: Run) -> None:
+        await run(POOL, "add", "home", "--kind", "v4", "--range", "192.0.2.0/24")
+        assert "Note: tenant demo has no plan nosuch" in await run(
+            SELECTOR, "add", "all", "--plan", "nosuch", "--pool", "v4=home"
+        )
+        assert "no subscriber with the id nobody" in await run(RESERVATION, "add", "192.0.2.7", "nobody")
+        refused = await run(POOL, "delete", "home", code=ExitCode.FAILURE)
+        assert "selector all" in refused
+
+    play(store, tmp_path, scenario)
+
+
+def test_the_next_address_of_a_pool_is_taken_once_under_a_key(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with leases_counter(tmp_path) as api:
+            take = ("next", "v4", "--owner", "alice", "--key", "order-4711")
+            first = await api.command(tmp_path, POOL, *take)
+            again = await api.command(tmp_path, POOL, *take)
+            assert (first.exit_code, "203.0.113.0" in first.output) == (0, True), first.output
+            assert first.output == again.output
+            other = await api.command(tmp_path, POOL, "next", "v4", "--owner", "bob", "--output", "json")
+            assert "203.0.113.1" in other.output
+            assert "Idempotency-Key: " in other.output
+            gone = await api.command(tmp_path, POOL, "next", "nosuch", "--owner", "bob")
+            assert gone.exit_code == ExitCode.NOT_FOUND, gone.output
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("group", [POOL, PREFIX, RESERVATION, SELECTOR, VLAN, VRF])
 def test_every_command_shows_an_example(group: click.Group) -> None:
     for command in (group, *group.commands.values()):
         assert "Example: dotmac-edge " in (command.help or ""), command.name

@@ -303,6 +303,7 @@ def test_an_excluded_address_that_is_leased_still_is_no_finding(tmp_path: Path) 
         bundle = take(stage, "S1")
         take(stage, "S2")
         register = edge.addresses.register
+        await stage.play.until(lambda: not register.ledger.waiting)
         first = int(IPv4Address("203.0.113.0"))
         exclude(register, "demo", "v4", first, first + 3, clock.wall())
         await stage.play.until(lambda: not register.ledger.waiting)

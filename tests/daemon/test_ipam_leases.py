@@ -394,7 +394,13 @@ def test_the_commands_tell_the_same(tmp_path: Path) -> None:
 def test_the_use_of_a_large_pool_in_alarm_is_one_line_of_100_columns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    use: dict[str, Any] = {"size": 16_777_216, "free": 1_234_567, "bound": 14_444_444, "tentative": 205, "held": 1_098_000}
+    use: dict[str, Any] = {
+        "size": 16_777_216,
+        "free": 1_234_567,
+        "bound": 14_444_444,
+        "tentative": 205,
+        "held": 1_098_000,
+    }
     use |= {"quarantined": 0, "declined": 0, "reserved": 999_000, "disabled": 0, "used_percent": 97.1}
     item = use | {"name": "residential-west", "kind": "v6-prefix", "alarm": "critical", "tenant": "demo"}
     show_page({"items": [item], "count": 1, "offset": 0}, _USE_COLUMNS, "table", _use_row)

@@ -76,7 +76,7 @@ class House:
         """Let the store refuse until the returned function is called; each try counts as a commit."""
         write = self.lessor.write
 
-        async def refuse(_connection: AsyncConnection) -> None:
+        async def refuse(connection: AsyncConnection) -> None:
             raise OSError("disk full")
 
         self.lessor.write = refuse  # type: ignore[method-assign]

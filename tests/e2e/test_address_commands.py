@@ -29,7 +29,7 @@ BEGUN = (
     "selector add home --pool v4=home,spare --pool pd=home-pd --pool v6-na=home-na",
     "selector add vlans --pool svlan=access --plan ipoe-50 --priority 10",
     "reservation add 100.64.0.7 carol --name webcam",
-    "cgnat plan add pop1 --inside 100.96.0.0/22 --outside 203.0.113.0/26 --block-size 1000 --sharing 16",
+    "cgnat plan add pop1 --inside 100.96.0.0/22 --outside 198.51.100.0/26 --block-size 1000 --sharing 16",
 )
 ASK = f"who-had {V4} --at now --reason x"
 SHOWN = (

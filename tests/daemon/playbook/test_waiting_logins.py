@@ -23,7 +23,7 @@ def refuse(play: Play) -> Callable[[], None]:
     lessor = play.edge.addresses.lessor
     write = lessor.write
 
-    async def fail(_connection: AsyncConnection) -> None:
+    async def fail(connection: AsyncConnection) -> None:
         raise OSError("disk full")
 
     lessor.write = fail  # type: ignore[method-assign]
