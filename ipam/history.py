@@ -2,7 +2,8 @@
 
 An event is evidence: its hash is SHA-256 over the hash before it and the line of its fields (`canonical`), so that
 none can be altered, left out or put in between without the chain showing it. `seq` counts from 1 without gaps for each
-book; the order of events is that of `seq`, whatever the clock did.
+book; the order of events of one address is that of `seq`, whatever the clock did. Events of different addresses may
+have been written in another order than they were made in.
 
 The line is UTF-8: book, seq and the fields of `Change` in their order, with a tab between each two. Whole numbers are
 decimal, `at` is the shortest decimal that reads back as the same double, with a point in it. Inside a field a

@@ -35,7 +35,9 @@ class Selectors:
     def __init__(self, selectors: Iterable[Selector]) -> None:
         self._ordered = tuple(sorted(selectors, key=lambda each: (each.priority, each.name)))
         named = (each.match.attribute for each in self._ordered)
-        self.attributes = frozenset(each[0] for each in named if each is not None)  # that any of them asks for
+        self.attributes = frozenset(
+            each[0] for each in named if each is not None
+        )  # that any of them asks for
 
     def choose(self, facts: Facts) -> tuple[Choice, ...]:
         """Return a choice for each kind that any matching selector names; the first to name a kind decides it."""

@@ -23,9 +23,7 @@ def reply_to(packet: Packet, signer: Key) -> bytes:
 def without_passwords(packet: Packet) -> bytes:
     """Return the packet without password attributes, which RFC 2866 section 4.1 forbids in accounting."""
     kept = b"".join(
-        bytes((kind, len(value) + 2)) + value
-        for kind, value in packet.attributes()
-        if kind not in NEVER_KEPT
+        bytes((kind, len(value) + 2)) + value for kind, value in packet.attributes() if kind not in NEVER_KEPT
     )
     length = HEADER + len(kept)
     return packet.octets[:2] + length.to_bytes(2, "big") + packet.authenticator + kept

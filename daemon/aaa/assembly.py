@@ -360,7 +360,7 @@ class RequestPath:
         for endpoint in self.endpoints:
             endpoint.stop()
         self.accounting.release_interims()
-        self.addresses.lessor.wake()
+        self.addresses.lessor.turn()
 
     def close(self) -> None:
         """Let go of sockets and threads."""

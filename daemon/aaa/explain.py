@@ -113,6 +113,8 @@ def _outcome(decision: Decision, standing: Standing) -> Iterator[Step]:
     yield Step(
         "render", "passed", f"{len(decision.prepared.rendered)} attributes for {decision.client.profile.name}"
     )
+    if decision.reason:
+        yield Step("answer", "failed", f"{decision.reason}: {decision.detail}")
 
 
 def _checks(decision: Decision, subscriber: Subscriber, standing: Standing) -> Iterator[Step]:

@@ -176,7 +176,9 @@ class Session:
         self.counted = (0, 0, 0)  # upload octets, download octets, seconds that `aaa.usage` has counted
         self.counted_at = 0.0  # event time up to which it has
         self.count_gap = ""
-        self.others: list[tuple[int, bytes, float]] = []  # tracked values that are not the latest, not yet stored
+        self.others: list[
+            tuple[int, bytes, float]
+        ] = []  # tracked values that are not the latest, not yet stored
         self.bundles: tuple[int, ...] = ()  # of leases of ours that go with it
         self.shown: tuple[bytes | None, ...] = ()  # addresses that were compared with the book of leases
         self.had: tuple[Had, ...] = ()  # leases that ended when we concluded that it was gone

@@ -10,7 +10,7 @@ from daemon.aaa.decision import Decision
 from daemon.aaa.explain import Step
 from daemon.aaa.lease_attributes import LeaseAttributes
 from daemon.aaa.nas import Candidate, Client
-from daemon.aaa.reasons import Deny
+from daemon.aaa.reasons import Deny, Drop
 from daemon.aaa.staff import access as staff
 from daemon.aaa.staff.access import StaffDecision
 from daemon.api.models import (
@@ -30,6 +30,7 @@ from radius.packet import Packet, decode, header
 from radius.udp import source
 
 _ADVISE_AFTER = 100
+_DROPS = frozenset(each.value for each in Drop)
 
 
 def subscriber_view(subscriber: Subscriber, online: int) -> SubscriberView:
@@ -137,6 +138,12 @@ def staff_decision_view(decision: StaffDecision, dictionary: Dictionary) -> Deci
     )
 
 
+def _outcome(reason: str) -> str:
+    if not reason:
+        return "accept"
+    return "drop" if reason in _DROPS else "reject"
+
+
 def _asked(decision: Decision, dictionary: Dictionary) -> dict[str, object]:
     """Return what is shown of every decision."""
     packet = decision.packet
@@ -147,7 +154,7 @@ def _asked(decision: Decision, dictionary: Dictionary) -> dict[str, object]:
         "source": f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}",
         "username": packet.find_text(Attr.USER_NAME) or "",
         "calling_station_id": packet.find_text(Attr.CALLING_STATION_ID),
-        "outcome": "reject" if decision.reason else "accept",
+        "outcome": _outcome(decision.reason),
         "reason": decision.reason or "permitted",
         "method": decision.method,
         "replica_generation": decision.generation,

@@ -56,7 +56,7 @@ def import_command(
     SOURCE is radippool (FreeRADIUS: SQL dump or CSV), netbox, phpipam (CSV or JSON) or plain (CSV). All of it is
     checked first; with any problem nothing is taken over. The same files again change nothing.
 
-    Example: dotmac-edge ipam import radippool radius.sql --tenant demo --dry-run
+    Example: dotmac-edge ipam import radippool - --tenant demo --dry-run
     """
     imported = _read(source, files, _names(mapping, vrf), zone, table)
     params = {"dry_run": str(dry_run)} | ({} if tenant is None else {"tenant": tenant})

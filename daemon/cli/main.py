@@ -34,6 +34,7 @@ _COMMANDS = {
     ),
     "prefix": ("daemon.cli.ipam_prefixes", "group", "Document prefixes as a tree, and find free ones."),
     "vlan": ("daemon.cli.ipam_vlans", "group", "Look at VLANs of pools: who has which, which is next."),
+    "vrf": ("daemon.cli.ipam_vrfs", "group", "Document VRFs: spaces of addresses of their own."),
     "who-had": ("daemon.cli.who_had", "group", "Tell who had an address at a time."),
     "cgnat": ("daemon.cli.cgnat", "group", "Plan a CGNAT, and tell which ports an address has."),
     "ipam": ("daemon.cli.ipam", "group", "Look after the address book: checks, probes, imports, nodes."),

@@ -151,7 +151,7 @@ WRONG = {
     "pool add home --kind v4 --range 10.0.0.0/24": (FAILURE, "home"),
     "pool resize home --add 100.65.0.0/25": (FAILURE, "spare"),
     "pool resize home --remove 10.0.0.0/24": (USAGE, "10.0.0.0/24"),
-    "pool delete home": (FAILURE, "in use"),
+    "pool delete home": (FAILURE, "is named by"),
     "selector add x --pool v4": (USAGE, "KIND=POOL,POOL"),
     "selector add x --pool v4=lost": (USAGE, "lost"),
     "selector add x --pool pd=home": (USAGE, "home"),

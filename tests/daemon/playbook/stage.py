@@ -62,9 +62,7 @@ class Edge:
         self.writer = Writer(self.engine, clock.monotonic, lambda _seconds, _durable: None)
         self.supervisor = Supervisor(clock, lambda event, /, **fields: faults.append((event, fields)))
         self.events = Events(10_000, clock.wall, lambda _event, /, **_fields: None, clock.monotonic)
-        self.addresses: Addresses[Held] = Addresses(
-            self.engine, self.writer, clock, AddressOptions()
-        )
+        self.addresses: Addresses[Held] = Addresses(self.engine, self.writer, clock, AddressOptions())
         self.path = RequestPath(
             self.index,
             self.engine,

@@ -179,7 +179,9 @@ def test_nothing_heard_for_hours_does_not_end_the_lease_of_a_session_that_may_li
     async def story(play: Play) -> None:
         bng, cpe = await alice(play)
         await play.connect(bng, cpe)
-        await play.pass_time(6 * 3600, step_s=120)  # the link to the BNG is down: no other session is heard of
+        await play.pass_time(
+            6 * 3600, step_s=120
+        )  # the link to the BNG is down: no other session is heard of
         assert play.find(cpe) is not None
         assert state(play, "203.0.113.0") == ("bound", "A1")
 

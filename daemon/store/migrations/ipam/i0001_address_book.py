@@ -84,7 +84,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("book", "seq"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ipam_event_by_address", "ipam_event", ["address", "at"], unique=False)
+    op.create_index(
+        "ipam_event_by_address",
+        "ipam_event",
+        ["address", "at", "length", "tenant", "vrf", "book"],
+        unique=False,
+    )
     op.create_table(
         "ipam_import",
         sa.Column("tenant", sa.Text(), nullable=False),
