@@ -16,8 +16,8 @@ class Ipam(Section):
 
     on_conflict: Literal["report", "disconnect"] = Field(
         default="report",
-        description="What becomes of a session that reports an address which is leased to somebody else. It is always "
-        "recorded, told as an event, and the address is kept from everybody else; with `disconnect` the session "
+        description="What becomes of a session that reports an address which is leased to somebody else. It is "
+        "always recorded, told as an event, and the address is kept from everybody else; with `disconnect` the session "
         "that has no right to the address is ended, too.",
         json_schema_extra=live(),
     )
@@ -45,8 +45,8 @@ class Ipam(Section):
         ge=60,
         le=86_400,
         allow_inf_nan=False,
-        description="A node of the shared store that is silent for so long is taken over by the others. Without it only "
-        "`dotmac-edge ipam takeover NODE` does that: an outage of the store itself looks the same to every node.",
+        description="A node of the shared store that is silent for so long is taken over by the others. Without it "
+        "only `dotmac-edge ipam takeover NODE` does that: an outage of the store itself looks the same to every node.",
         json_schema_extra=restart(),
     )
     block_slots: int = Field(

@@ -29,7 +29,7 @@ from daemon.leases.assembly import WorkOptions
 from daemon.leases.nodes import NodeOptions
 from daemon.leases.probe import Method
 from daemon.leases.prober import ProbeOptions, Reach
-from daemon.leases.shared_store import open_shared
+from daemon.leases.shared_store import open_shared, read_url
 from daemon.store.seal import load_or_create_key, parse_key
 from radius.authenticator import Key
 
@@ -131,14 +131,12 @@ def address_work(
 ) -> WorkOptions:
     """Return the options of everything about addresses; nothing is connected yet.
 
-    Raises SecretUnavailable or StoreUnusable where there is no shared store as the settings name it.
+    Raises StoreUnusable where there is no shared store as the settings name it.
     """
     ipam = settings.ipam
     shared = None
     if ipam.shared_store is not None:
-        directory = environ.get("CREDENTIALS_DIRECTORY")
-        url = resolve(ipam.shared_store, environ, Path(directory) if directory else None)
-        shared = open_shared(url.decode().strip(), ipam.node, monotonic, observe)
+        shared = open_shared(read_url(ipam.shared_store, environ), ipam.node, monotonic, observe)
     return WorkOptions(
         addresses=AddressOptions(node=ipam.node, shared=shared is not None, hint=settings.edge.name),
         nodes=NodeOptions(block_slots=ipam.block_slots, takeover_after_s=ipam.takeover_after_s),
