@@ -25,7 +25,7 @@ class Ipam(Section):
         default=400,
         ge=1,
         le=36_500,
-        description="How long it is kept who had which address: as long as your law asks, and no longer than it allows.",
+        description="How long it is kept who had which address: as long as your law asks, not longer than it allows.",
         json_schema_extra=restart(),
     )
     shared_store: Reference | None = Field(
