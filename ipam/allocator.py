@@ -322,10 +322,6 @@ class Allocator(Cells):
             return self._move(cell, RESERVED)
         return state
 
-    def reserved_by(self, owner: str) -> int:
-        """Return the cell that is reserved for an owner, NONE where there is none."""
-        return self._reserved.get(owner, NONE)
-
     def unreserve(self, cell: int, now: float) -> int:
         """Give up the reservation of a cell: its owner may have used it until now; return its state."""
         del self._reserved[self.reserved_for.pop(cell)]

@@ -27,6 +27,8 @@ def check(context: click.Context) -> None:
     """
     loaded = load_settings(context)
     _check_relay_secrets(loaded.settings.coa.relay_clients)
+    if loaded.settings.ipam.shared_store is not None:
+        _check_shared_store(loaded.settings.ipam.shared_store)
     click.echo(f"{loaded.path or 'defaults'}: ok")
 
 
@@ -43,6 +45,19 @@ def _check_relay_secrets(clients: tuple[str, ...]) -> None:
         relay_secrets(clients, os.environ)
     except SecretUnavailable as error:
         fail(f"coa.relay_clients: {error}", ExitCode.USAGE)
+
+
+def _check_shared_store(reference: str) -> None:
+    """Leave where a start could not use the URL of the shared store; nothing is connected."""
+    import os  # noqa: PLC0415
+
+    from daemon.errors import DaemonError  # noqa: PLC0415
+    from daemon.leases.shared_store import check_url  # noqa: PLC0415
+
+    try:
+        check_url(reference, os.environ)
+    except DaemonError as error:
+        fail(str(error), ExitCode.USAGE)
 
 
 @group.command("show")

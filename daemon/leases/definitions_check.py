@@ -10,7 +10,6 @@ from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from daemon.leases.definitions_edits import LASTING, Problems, part_span, part_text, problem, touched, without
 from daemon.replica.claims import NO_UNITS, Claims, Part, Taken
 from daemon.replica.index import Index
-from daemon.replica.pools import Span
 from ipam.address import Unit
 from ipam.definition_rows import DefinedBy, Definition
 from ipam.kinds import FREE, Kind, Space
@@ -256,8 +255,3 @@ def unknown(tenant: str, name: str) -> Problems:
     return problem(
         "no-such-pool", (name,), f"tenant {tenant} has no pool {name}; `pool list` shows those there are"
     )
-
-
-def span_parts(pool: Pool) -> tuple[tuple[Space, Span], ...]:
-    """Return where a pool's units lie."""
-    return tuple((space_of(pool), span_of(pool, part)) for part in pool.ranges)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from io import BytesIO
-from ipaddress import ip_address
 from struct import pack
 from zoneinfo import ZoneInfo
 
@@ -393,8 +392,3 @@ def _zone(name: str) -> ZoneInfo:
         except (OSError, ValueError, LookupError):
             pass
     return ZoneInfo.from_file(BytesIO(_UTC_FILE), key="UTC")
-
-
-def address_octets(text: str) -> bytes:
-    """Return the 4 or 16 octets of an address; raises ValueError for anything else."""
-    return ip_address(text).packed
