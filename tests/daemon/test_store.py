@@ -208,6 +208,7 @@ def test_a_database_of_a_newer_version_is_refused_by_name_and_left_as_it_is(stor
         async with store.engine.connect() as connection:
             rows = await connection.execute(text("SELECT version_num FROM alembic_version ORDER BY 1"))
             assert next(iter(rows))[0] == "9999"
+        await store.engine.dispose()
 
     asyncio.run(scenario())
 

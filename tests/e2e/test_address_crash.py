@@ -17,9 +17,13 @@ import httpx
 from tests.e2e.conftest import Daemon
 from tests.e2e.logins import Subscribers, Told, Truth, provider
 
-KILLS = 20
+KILLS = 12
 USERS = 160
-TENTATIVE_S, REUSE_S = 2.0, 2.0
+TENTATIVE_S, REUSE_S = 1.5, 1.0
+SHORT_S, LONG_S = (
+    (0.2, 0.6),
+    (3.0, 4.0),
+)  # how long a daemon lives; what waits has its whole time again in each
 ADDRESSES = 64
 TIMES = f"--tentative {TENTATIVE_S:g}s --hold {REUSE_S:g}s --quarantine {REUSE_S:g}s --min-reuse 1s"
 POOLS = (
@@ -99,8 +103,8 @@ def test_no_address_is_ever_given_to_two_and_none_is_forgotten(make_daemon: Any,
     nas = Subscribers((daemon.auth, daemon.acct), USERS, TENTATIVE_S, REUSE_S)
     nas.start()
     known = 0
-    for _ in range(KILLS):
-        time.sleep(dice.uniform(0.2, 0.8))
+    for kill in range(KILLS):
+        time.sleep(dice.uniform(*LONG_S if kill % 4 == 3 else SHORT_S))
         daemon.end(signal.SIGKILL)
         stopped_at = time.monotonic()
         with nas.gate:

@@ -77,7 +77,6 @@ def told(nas: Nas, user: bytes) -> tuple[str, bytes]:
     return str(IPv4Address(address)), reply.find(Attr.CLASS) or b""
 
 
-@pytest.mark.xfail(strict=True, reason="a pool that is added takes no notice of the sessions that are live")
 def test_a_new_pool_gives_out_no_address_that_a_live_session_has(edge: Daemon) -> None:
     with Nas(edge) as nas:
         online(nas, "s1", b"user0001", "100.64.0.0")
@@ -87,9 +86,6 @@ def test_a_new_pool_gives_out_no_address_that_a_live_session_has(edge: Daemon) -
     assert leased(edge)["100.64.0.0"] == ("user0001", "bound")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="of a login whose Start comes late only what it reports is leased again"
-)
 def test_a_late_start_has_all_that_its_login_was_told_of(edge: Daemon) -> None:
     add(
         edge,
