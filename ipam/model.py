@@ -17,6 +17,7 @@ MOST_SLOTS = 1 << 62
 _LAST_SLOT = (1 << 63) - 1  # more would not fit the databases' integers
 
 _NIBBLE = 4
+_LAST_VLAN = 4095  # it and 0 mean something else (IEEE 802.1Q)
 _PORTS = 1 << 16
 
 
@@ -196,6 +197,8 @@ def range_of(given: str, pool: Pool) -> Range:
         slots = (last - first + 1) // size
     if slots <= 0:
         raise Malformed(given, "a range of at least one unit")
+    if pool.kind in (Kind.SVLAN, Kind.CVLAN) and not 0 < first <= last < _LAST_VLAN:
+        raise Malformed(given, f"a range of VLANs, 1 to {_LAST_VLAN - 1}")
     return Range(first=first, slots=min(slots, MOST_SLOTS), first_slot=pool.next_slot)
 
 

@@ -7,6 +7,7 @@ import secrets
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.responses import Response
@@ -92,6 +93,18 @@ def _add_failures(app: FastAPI) -> None:
     async def config_invalid(request: Request, error: ConfigInvalid) -> JSONResponse:
         details: list[dict[str, object]] = [{"problem": str(problem)} for problem in error.problems]
         return answer(request, 422, Failure(code="invalid-config", message=str(error), details=details))
+
+    async def store_away(request: Request, error: Exception) -> JSONResponse:
+        """Say that a store, usually the one that edges share, cannot be asked now."""
+        said = str(getattr(error, "orig", None) or error).splitlines()
+        why = said[0] if said else type(error).__name__
+        message = (
+            f"a store cannot be asked now: {why}; `dotmac-edge status` says which, and it may be tried again"
+        )
+        return answer(request, 503, Failure(code=StoreUnavailable.slug, message=message, retryable=True))
+
+    for away in (ConnectionError, InterfaceError, OperationalError):
+        app.add_exception_handler(away, store_away)
 
     @app.exception_handler(StoreUnavailable)
     async def unavailable(request: Request, error: StoreUnavailable) -> JSONResponse:

@@ -45,3 +45,15 @@ def test_a_fault_is_answered_in_json_and_logged_once() -> None:
     logged = json.loads(line)
     assert (logged["event"], logged["request"]) == ("api-fault", "r1")
     assert "AttributeError" in logged["exception"]
+
+
+def test_a_store_that_is_away_is_said_to_be_away_and_not_a_fault() -> None:
+    app = admin_app(cast("Services", Broken()), "0")
+
+    @app.get("/away")
+    async def away() -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    answer = ask(app, "/away")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
+    assert answer.json()["retryable"] is True

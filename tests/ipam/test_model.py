@@ -266,3 +266,10 @@ def test_a_selector_that_names_a_missing_or_wrong_pool_is_reported() -> None:
 def test_units_print_as_people_write_them() -> None:
     assert str(Unit(Space.CVLAN, 42, 12)) == "42"
     assert str(read_unit("2001:0db8::/56")) == "2001:db8::/56"
+
+
+@pytest.mark.parametrize("given", ["0-10", "4090-4095", "0", "4095"])
+def test_vlan_ids_that_are_none_are_no_range_of_a_pool(given: str) -> None:
+    with pytest.raises(Malformed, match="1 to 4094"):
+        pool("x", Kind.SVLAN, given)
+    assert pool("x", Kind.SVLAN, "1-4094").slots == 4094
