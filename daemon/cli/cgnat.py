@@ -105,7 +105,7 @@ def group() -> None:
 
     Who was behind an outside address and port is a question for `who-had`.
 
-    Example: dotmac-edge cgnat propose --subscribers 900 --inside 100.64.0.0/22 --outside 203.0.113.0/26
+    Example: dotmac-edge cgnat ports 100.64.0.9 --at 2h
     """
 
 

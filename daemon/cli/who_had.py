@@ -30,7 +30,7 @@ class _AsksFirst(click.Group):
 def group() -> None:
     """Tell who had an address at a time: leases, delegated prefixes, CGNAT ports.
 
-    Example: dotmac-edge who-had 203.0.113.9:40000 --at 2026-07-01T20:00:00Z --reason "case 17/26"
+    Example: dotmac-edge who-had 203.0.113.9:40000 --at 2h --reason 17/26
     """
 
 

@@ -17,7 +17,7 @@ import httpx
 from tests.e2e.conftest import Daemon
 from tests.e2e.logins import Subscribers, Told, Truth, provider
 
-KILLS = 12
+KILLS = 6
 USERS = 160
 TENTATIVE_S, REUSE_S = 1.5, 1.0
 SHORT_S, LONG_S = (
