@@ -8,7 +8,8 @@ EXAMPLE := config/examples/edge.toml
 
 # The tests of the address book that are quick: they are run pure as well as compiled.
 # What runs on compiled modules is tested as Python, too; whatever never touches them need not be tested twice.
-ONCE := cgnat cli definitions idempotency ipam next nodes probe prober probing samples who session_addresses
+ONCE := api cgnat cli coa definitions events idempotency ipam jobs lessor logs next nodes notify probe prober probing relay \
+	retention samples seal session_addresses store supervise sync who
 TWICE := tests/radius tests/daemon/playbook $(addprefix tests/ipam/test_,allocator.py blocks_machine.py book.py \
 	book_machine.py history.py model.py) \
 	$(filter-out $(foreach each,$(ONCE),tests/daemon/test_$(each)%),$(wildcard tests/daemon/test_*.py))
