@@ -121,9 +121,12 @@ class Lines(threading.Thread):
                 self._go(nas, line)
             elif number % 3 and line not in self.online:
                 self.come(nas, line)
-        time.sleep(2.5)  # quarantine and the least time before an address is used again
         line = f"{self.name}0"
-        assert self.come(nas, line), "nothing is free here for another"
+        tries = 0
+        while not self.come(nas, line):  # quarantine, and the least time before an address is used again
+            tries += 1
+            assert tries < 40, "nothing is free here for another"
+            time.sleep(0.5)
         self._go(nas, line)
 
     def fill(self, nas: Nas) -> None:
