@@ -6,7 +6,6 @@ EXAMPLE := config/examples/edge.toml
 
 .PHONY: help setup compile pure run demo test check format docs bench clean
 
-# The tests of the address book that are quick: they are run pure as well as compiled.
 # What runs on compiled modules is tested as Python, too; whatever never touches them need not be tested twice.
 ONCE := api cgnat cli coa definitions events idempotency ipam jobs lessor logs next nodes notify probe prober probing relay \
 	retention samples seal session_addresses store supervise sync who

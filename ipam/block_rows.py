@@ -115,8 +115,13 @@ async def blocks_of(connection: AsyncConnection, node: str) -> list[Block]:
     return [_block(row) for row in rows]
 
 
-async def blocks_by_node(connection: AsyncConnection) -> list[tuple[str, str, str, int, int]]:
-    """Return tenant, pool, node (empty: nobody), how many blocks and how many slots, sorted."""
+async def blocks_by_node(
+    connection: AsyncConnection, of: tuple[str, str] | None = None
+) -> list[tuple[str, str, str, int, int]]:
+    """Return tenant, pool, node (empty: nobody), how many blocks and how many slots, sorted.
+
+    `of` is the tenant and name of one pool; without it all are told.
+    """
     slots = func.sum(BLOCK.c.last_slot - BLOCK.c.first_slot + 1)
     owner = func.coalesce(BLOCK.c.owner, "")
     found = (
@@ -124,6 +129,8 @@ async def blocks_by_node(connection: AsyncConnection) -> list[tuple[str, str, st
         .group_by(BLOCK.c.tenant, BLOCK.c.pool, owner)
         .order_by(BLOCK.c.tenant, BLOCK.c.pool, owner)
     )
+    if of is not None:
+        found = found.where(BLOCK.c.tenant == of[0], BLOCK.c.pool == of[1])
     return [(row[0], row[1], row[2], int(row[3]), int(row[4])) for row in await connection.execute(found)]
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,14 +53,6 @@ class Definition:
     pool: Pool
     by: DefinedBy = DefinedBy.OPERATOR
     leaving: frozenset[int] = frozenset()
-
-
-class NodeBlocks(NamedTuple):
-    """What one node has of a divided pool; an empty name: nobody."""
-
-    node: str
-    blocks: int
-    slots: int
 
 
 async def _replace(
@@ -173,18 +165,6 @@ async def forget_slots(
     await connection.execute(delete(LEASE).where(*_slots(tenant, name, first_slot, last_slot)))
     inside = BLOCK.c.first_slot.between(first_slot, last_slot)
     await connection.execute(delete(BLOCK).where(BLOCK.c.tenant == tenant, BLOCK.c.pool == name, inside))
-
-
-async def blocks_by_node(connection: AsyncConnection, tenant: str, name: str) -> list[NodeBlocks]:
-    """Return how many blocks and slots of a divided pool each node has; those of nobody come first."""
-    slots = func.sum(BLOCK.c.last_slot - BLOCK.c.first_slot + 1)
-    query = (
-        select(BLOCK.c.owner, func.count(), slots)
-        .where(BLOCK.c.tenant == tenant, BLOCK.c.pool == name)
-        .group_by(BLOCK.c.owner)
-    )
-    rows = await connection.execute(query)
-    return sorted(NodeBlocks(node or "", blocks, int(count)) for node, blocks, count in rows)
 
 
 def _slots(tenant: str, name: str, first_slot: int, last_slot: int) -> Sequence[Any]:

@@ -28,8 +28,8 @@ from daemon.api.services import Services
 from daemon.leases.definitions import Definitions
 from daemon.leases.definitions_edits import part_text
 from daemon.replica.pools import UNIT_LENGTHS, range_space, span_text
-from ipam import definition_rows
 from ipam.address import read_span
+from ipam.block_rows import blocks_by_node
 from ipam.definition_rows import DefinedBy, Definition
 from ipam.kinds import Kind, PoolState
 from ipam.model import Pool
@@ -235,8 +235,9 @@ async def _shown(definitions: Definitions, known: Definition) -> PoolView:
     if not addresses.options.shared:
         return view
     async with addresses.engine.connect() as connection:
-        nodes = await definition_rows.blocks_by_node(connection, pool.tenant, pool.name)
-    return view.model_copy(update={"blocks": [BlocksView(**each._asdict()) for each in nodes]})
+        found = await blocks_by_node(connection, (pool.tenant, pool.name))
+    shown = [BlocksView(node=node, blocks=blocks, slots=slots) for _, _, node, blocks, slots in found]
+    return view.model_copy(update={"blocks": shown})
 
 
 def pool_view(definitions: Definitions, known: Definition) -> PoolView:
