@@ -47,20 +47,24 @@ def ask(
     *,
     params: Mapping[str, object] | None = None,
     content: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    remedy: str = "Is it running? Start it with: dotmac-edge run",
 ) -> Json:
-    """Return the JSON answer; leaves with a message and the fitting exit code where there is none."""
+    """Return the JSON answer; leaves with a message and the fitting exit code where there is none.
+
+    `remedy` is what to do where nobody answers.
+    """
     import httpx  # noqa: PLC0415 - 80 ms that help need not pay
 
     where = socket_path(context)
     query = {name: str(value) for name, value in (params or {}).items() if value is not None}
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(where)), timeout=_TIMEOUT_S) as client:
-            answer = client.request(method, f"http://edge{path}", params=query, content=content)
+            answer = client.request(
+                method, f"http://edge{path}", params=query, content=content, headers=headers
+            )
     except httpx.TransportError as error:
-        fail(
-            f"no daemon answers on {where} ({error}). Is it running? Start it with: dotmac-edge run",
-            ExitCode.UNREACHABLE,
-        )
+        fail(f"no daemon answers on {where} ({error}). {remedy}", ExitCode.UNREACHABLE)
     try:
         if answer.is_success:
             return answer.json() if answer.content else None
