@@ -4,7 +4,8 @@ set -euo pipefail
 
 packages=(
     freeradius freeradius-common freeradius-utils openssl systemd tcpdump
-    postgresql nftables sqlite3
+    postgresql freeradius-postgresql mariadb-server freeradius-mysql nats-server nftables sqlite3
+    openssh-server frr frr-pythontools snmpd lldpd
     iproute2 hostapd wpasupplicant eapoltest libpam-radius-auth pamtester
     strongswan-charon strongswan-swanctl libcharon-extra-plugins libcharon-extauth-plugins
     libstrongswan-extra-plugins libstrongswan-standard-plugins

@@ -13,10 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from daemon.replica.codec import RecordUnreadable, dump, kind_of, load, tenant_of
 from daemon.replica.index import Index, Key
 from daemon.replica.records import Record
-from daemon.store.schema import OBJECT
+from daemon.store.schema import FEED, OBJECT
 from daemon.store.seal import Sealer
 
 _SLICE = 1000
+LOCAL = "local"
+"""The feed of what operators load: its objects have generation 0 and no number of a platform."""
 _ORDER = {"tenant": 0, "plan": 1, "nas": 2, "subscriber": 3, "staff": 4, "pool": 5, "selector": 6}
 
 
@@ -31,14 +33,19 @@ class Unreadable:
 
 
 async def save(connection: AsyncConnection, records: Iterable[Record], seal: Sealer, at: float) -> None:
-    """Insert or replace records."""
+    """Insert or replace records that operators loaded."""
     rows = [
         {
+            "feed": LOCAL,
+            "generation": 0,
             "tenant": tenant_of(record),
             "kind": kind_of(record),
             "id": record.id,
             "body": dump(record, seal),
             "loaded_at": at,
+            "rev": 0,
+            "bucket": 0,
+            "digest": b"",
         }
         for record in records
     ]
@@ -46,17 +53,18 @@ async def save(connection: AsyncConnection, records: Iterable[Record], seal: Sea
         return
     statement = insert(OBJECT)
     statement = statement.on_conflict_do_update(
-        index_elements=[OBJECT.c.tenant, OBJECT.c.kind, OBJECT.c.id],
+        index_elements=list(OBJECT.primary_key),
         set_={"body": statement.excluded.body, "loaded_at": statement.excluded.loaded_at},
     )
     await connection.execute(statement, rows)
 
 
 async def remove(connection: AsyncConnection, keys: Sequence[Key]) -> None:
-    """Delete objects by key."""
+    """Delete objects that operators loaded, by key."""
     columns = tuple_(OBJECT.c.tenant, OBJECT.c.kind, OBJECT.c.id)
+    mine = (OBJECT.c.feed == LOCAL) & (OBJECT.c.generation == 0)
     for start in range(0, len(keys), 200):
-        await connection.execute(delete(OBJECT).where(columns.in_(keys[start : start + 200])))
+        await connection.execute(delete(OBJECT).where(mine, columns.in_(keys[start : start + 200])))
 
 
 async def restore(engine: AsyncEngine, index: Index, seal: Sealer) -> list[Unreadable]:
@@ -66,7 +74,9 @@ async def restore(engine: AsyncEngine, index: Index, seal: Sealer) -> list[Unrea
     """
     unreadable: list[Unreadable] = []
     order = case(_ORDER, value=OBJECT.c.kind, else_=9)
-    query = select(OBJECT.c.kind, OBJECT.c.body, OBJECT.c.tenant, OBJECT.c.id).order_by(order)
+    served = OBJECT.outerjoin(FEED, FEED.c.name == OBJECT.c.feed)
+    query = select(OBJECT.c.kind, OBJECT.c.body, OBJECT.c.tenant, OBJECT.c.id).select_from(served)
+    query = query.where(OBJECT.c.generation == func.coalesce(FEED.c.generation, 0)).order_by(order)
     gc.disable()  # a million records are made and none dies: collecting meanwhile finds nothing
     try:
         async with engine.connect() as connection:

@@ -37,15 +37,53 @@ Index("session_by_acct_session_id", SESSION.c.acct_session_id)
 Index("session_by_username", SESSION.c.username)
 Index("session_by_closed_at", SESSION.c.closed_at)
 
-# The replica: one row for each object, secrets sealed.
+# The replica: one row for each object, secrets sealed. Served is the generation that its feed's row names; a
+# snapshot gathers in the next one. What operators load is of the feed `local`, which has no row and generation 0.
 OBJECT = Table(
     "object",
     METADATA,
+    Column("feed", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("tenant", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Column("body", LargeBinary, nullable=False),
     Column("loaded_at", Float, nullable=False),
+    Column("rev", BigInteger, nullable=False),  # the platform's number of this state; 0: it has none
+    Column("bucket", Integer, nullable=False),  # which digest it is part of
+    Column("digest", LargeBinary, nullable=False),  # of the object as it came; empty: of no feed
+    Column("extra", LargeBinary),  # fields that this version does not know, sealed
+)
+Index("object_by_bucket", OBJECT.c.feed, OBJECT.c.generation, OBJECT.c.bucket)
+
+# Feeds: how far each has been read, and which generation of its objects is served.
+FEED = Table(
+    "feed",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("epoch", Text, nullable=False),
+    Column("rev", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("contact_at", Float),  # when its platform was last heard of for certain
+    Column("detail", LargeBinary, nullable=False),  # JSON: a snapshot under way, a brake that holds
+)
+
+# Objects that a feed brought and that could not become records; the last good ones are served on.
+NACK = Table(
+    "nack",
+    METADATA,
+    Column("feed", Text, primary_key=True),
+    Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("rev", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # of what came, so that the platform's digests can be met
 )
 
 # Small facts by name: how far the journal is applied to sessions, when the replica was last loaded.

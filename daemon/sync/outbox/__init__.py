@@ -1,0 +1,1 @@
+"""The outbox: streams of events, and the sinks that carry them away."""
