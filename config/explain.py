@@ -29,17 +29,23 @@ def explain(
     """
     problems: list[Problem] = []
     for fault in error.errors(include_url=False):
-        where = tuple(str(each) for each in fault["loc"][:2])
+        depth = 3 if fault["loc"] and fault["loc"][0] in fields.families() else 2
+        where = tuple(str(each) for each in fault["loc"][:depth])
         name = ".".join(where)
         if fault["type"] == "extra_forbidden":
             got, expected, hint = _unknown(where)
-        elif len(where) == 1:
-            got, expected, hint = _kind(fault["input"]), f"a table [{name}]", ""
+        elif fault["type"] == "missing":
+            got, expected, hint = "nothing", fields.find(where).expected, ""
+        elif len(where) < depth:
+            got, expected, hint = _bad_table(name, fault)
+        elif where[-1] == "[key]":
+            got, expected, hint = "a name", "1 to 32 small letters, digits and dashes", ""
         else:
-            got, expected, hint = _bad_value(name, fault["input"], _reason(fault), fault["loc"][2:])
+            got, expected, hint = _bad_value(where, fault["input"], _reason(fault), fault["loc"][depth:])
         variable = variables.get(name)
         file = variable or (str(path) if path is not None else "settings")
-        line = None if variable else places.get(where, places.get(where[:1]))
+        spots = (places.get(where[:end]) for end in range(len(where), 0, -1))
+        line = None if variable else next((each for each in spots if each is not None), None)
         problems.append(Problem(file=file, line=line, key=name, got=got, expected=expected, hint=hint))
     return problems
 
@@ -50,9 +56,23 @@ def suggestion(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
+def _bad_table(name: str, fault: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Say what is wrong with a table as a whole: it is none, or its keys do not go together."""
+    if fault["type"] == "value_error":
+        return (
+            "what does not go together",
+            f"a whole [{name}]" if name else "settings that agree",
+            _reason(fault),
+        )
+    return _kind(fault["input"]), f"a table [{name}]", ""
+
+
 def _unknown(where: tuple[str, ...]) -> tuple[str, str, str]:
     """Say what an unknown section or key could have been; its value may be anything and is not repeated."""
-    sections = fields.sections()
+    if where[0] in fields.families():
+        known = fields.members()[where[0]]
+        return "an unknown key", "one of " + ", ".join(known), suggestion(where[-1], known)
+    sections = {**fields.sections(), **fields.families()}
     if len(where) == 1:
         owners = [each.name for each in fields.settings().values() if each.key == where[0]]
         hint = f"{owners[0]} exists" if owners else suggestion(where[0], sections)
@@ -65,8 +85,10 @@ def _unknown(where: tuple[str, ...]) -> tuple[str, str, str]:
     return "an unknown key", "one of " + ", ".join(sections[section].model_fields), hint
 
 
-def _bad_value(name: str, value: object, reason: str, inside: tuple[int | str, ...]) -> tuple[str, str, str]:
-    setting = fields.settings()[name]
+def _bad_value(
+    where: tuple[str, ...], value: object, reason: str, inside: tuple[int | str, ...]
+) -> tuple[str, str, str]:
+    setting = fields.find(where)
     got = "a hidden value" if setting.hidden else _got(value)
     if inside:
         got = f"{got} as item {inside[0]}" if isinstance(inside[0], int) else got

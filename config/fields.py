@@ -14,6 +14,8 @@ from pydantic.fields import FieldInfo
 from config.base import Section
 from config.settings import Settings
 
+REQUIRED = object()
+"""The default of a setting that has none."""
 _UNITS = ("seconds", "days", "octets", "records", "pages")
 
 
@@ -45,31 +47,56 @@ class Shape:
 
 
 def sections() -> dict[str, type[Section]]:
-    """Return the model of each section by its name, in the order of the file."""
-    return {name: cast("type[Section]", info.annotation) for name, info in Settings.model_fields.items()}
+    """Return the model of each section by its name, in the order of the file; tables of tables are `families`."""
+    found = {name: info.annotation for name, info in Settings.model_fields.items()}
+    return {
+        name: cast("type[Section]", model) for name, model in found.items() if get_origin(model) is not dict
+    }
+
+
+def families() -> dict[str, type[Section]]:
+    """Return the model of the tables in each table of tables, such as `feeds`."""
+    found = {name: info.annotation for name, info in Settings.model_fields.items()}
+    return {name: get_args(model)[1] for name, model in found.items() if get_origin(model) is dict}
 
 
 @cache
 def settings() -> Mapping[str, Setting]:
     """Return every setting by its name, in the order of the file."""
-    return MappingProxyType({each.name: each for each in _walk()})
+    found = (each for section, model in sections().items() for each in _walk(section, model))
+    return MappingProxyType({each.name: each for each in found})
 
 
-def _walk() -> Iterator[Setting]:
-    for section, model in sections().items():
-        for key, info in model.model_fields.items():
-            extra = info.json_schema_extra
-            assert isinstance(extra, dict), f"{section}.{key} does not say whether it is live"
-            yield Setting(
-                section=section,
-                key=key,
-                expected=_expected(key, info, str(extra.get("expected", ""))),
-                default=info.default,
-                description=info.description or "",
-                live=bool(extra["live"]),
-                hidden=bool(extra.get("hidden", False)),
-                shape=_shape(info.annotation),
-            )
+@cache
+def members() -> Mapping[str, Mapping[str, Setting]]:
+    """Return the settings of the tables in each table of tables, by key."""
+    return MappingProxyType(
+        {
+            name: {each.key: each for each in _walk(f"{name}.NAME", model)}
+            for name, model in families().items()
+        }
+    )
+
+
+def find(where: tuple[str, ...]) -> Setting:
+    """Return the setting at a path: section and key, or a table of tables, a name and a key."""
+    return members()[where[0]][where[2]] if where[0] in members() else settings()[".".join(where)]
+
+
+def _walk(section: str, model: type[Section]) -> Iterator[Setting]:
+    for key, info in model.model_fields.items():
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict), f"{section}.{key} does not say whether it is live"
+        yield Setting(
+            section=section,
+            key=key,
+            expected=_expected(key, info, str(extra.get("expected", ""))),
+            default=REQUIRED if info.is_required() else info.default,
+            description=info.description or "",
+            live=bool(extra["live"]),
+            hidden=bool(extra.get("hidden", False)),
+            shape=_shape(info.annotation),
+        )
 
 
 def _expected(key: str, info: FieldInfo, said: str) -> str:

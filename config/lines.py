@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 Places = dict[tuple[str, ...], int]
-"""Line, counted from 1, by (section,) and (section, key)."""
+"""Line, counted from 1, by (section,), (section, key) and (section, name, key)."""
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _NAME = rf"{_PART}(?:\s*\.\s*{_PART})*"
@@ -28,14 +28,14 @@ def find(text: str) -> Places:
         header = _HEADER.match(line)
         if header:
             section = _split(header[1])
-            places.setdefault(section[:2], number)
-            places.setdefault(section[:1], number)
+            for end in (3, 2, 1):
+                places.setdefault(section[:end], number)
             continue
         key = _KEY.match(line)
         if key:
             path = section + _split(key[1])
-            places.setdefault(path[:2], number)
-            places.setdefault(path[:1], number)
+            for end in (3, 2, 1):
+                places.setdefault(path[:end], number)
             if len(path) == 1 and key[2].lstrip().startswith("{"):
                 for inner in _INLINE.finditer(key[2]):
                     places.setdefault((path + _split(inner[1]))[:2], number)

@@ -92,10 +92,18 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
 def dump(settings: Settings, sources: Mapping[str, str]) -> tuple[Row, ...]:
     """Return every setting with its value and where that came from, in the order of the file."""
     values = settings.model_dump(mode="json")
-    return tuple(
+    rows = [
         Row(name, values[each.section][each.key], sources.get(name, "default"), each.live)
         for name, each in fields.settings().items()
-    )
+    ]
+    for family, keys in fields.members().items():
+        for table, said in values[family].items():
+            names = {key: f"{family}.{table}.{key}" for key in keys}
+            rows += [
+                Row(name, said[key], sources.get(name, "default"), keys[key].live)
+                for key, name in names.items()
+            ]
+    return tuple(rows)
 
 
 def _is_there(path: Path) -> bool:
@@ -195,4 +203,9 @@ def _sources(
             out[name] = os.fspath(path or "") if line is None else f"{path}:{line}"
         else:
             out[name] = "default"
+    for family in fields.families():
+        for table, said in tables.get(family, {}).items():
+            for key in said:
+                line = places.get((family, table, key), places.get((family, table)))
+                out[f"{family}.{table}.{key}"] = f"{path}:{line}"
     return out

@@ -21,6 +21,7 @@ environment variables.
 The file is the one named by `--config`, else by the variable `DOTMAC_EDGE_CONFIG`, else `./edge.toml`, else
 `/etc/dotmac-edge/edge.toml`. A variable is named `DOTMAC_EDGE_<SECTION>__<KEY>`, for example
 `DOTMAC_EDGE_RADIUS__REJECT_DELAY_S=0`; lists are written as JSON, everything else as plain text.
+Tables with a name of their own, `[feeds.NAME]` and `[sinks.NAME]`, are in the file only.
 
 A reload (SIGHUP) reads all of it again. Keys marked *live* take effect at once, the others at the next start;
 the reload says which those are. With any error in it the new configuration is refused as a whole, every error
@@ -41,6 +42,10 @@ def render() -> str:
         parts.append(f"\n## [{name}]\n\n{inspect.getdoc(model)}\n\n")
         parts.append("| key | takes | default | change | meaning |\n|---|---|---|---|---|\n")
         parts += [_row(each) for each in fields.settings().values() if each.section == name]
+    for name, model in fields.families().items():
+        parts.append(f"\n## [{name}.NAME]\n\n{inspect.getdoc(model)}\n\n")
+        parts.append("| key | takes | default | change | meaning |\n|---|---|---|---|---|\n")
+        parts += [_row(each) for each in fields.members()[name].values()]
     return "".join(parts)
 
 
@@ -59,6 +64,8 @@ def _default(value: object) -> str:
     """Return a default as one would write it in TOML."""
     if value is None:
         return "none"
+    if value is fields.REQUIRED:
+        return "required"
     if isinstance(value, tuple):
         return f"`{json.dumps([str(each) for each in value])}`"
     return f"`{json.dumps(str(value) if isinstance(value, Path) else value)}`"

@@ -19,9 +19,15 @@ class ReloadPlan:
 def diff(old: Settings, new: Settings) -> ReloadPlan:
     """Return what differs; `restart` holds what the running daemon goes on doing the old way."""
     changed = [each for each in fields.settings().values() if _value(old, each) != _value(new, each)]
+    tables = [
+        f"{family}.{name}"
+        for family in fields.families()
+        for name in {**getattr(old, family), **getattr(new, family)}
+        if getattr(old, family).get(name) != getattr(new, family).get(name)
+    ]
     return ReloadPlan(
         live=tuple(each.name for each in changed if each.live),
-        restart=tuple(each.name for each in changed if not each.live),
+        restart=(*(each.name for each in changed if not each.live), *tables),
     )
 
 

@@ -7,9 +7,9 @@ daemon; all others wait for a restart.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, Strict, ValidationInfo, field_validator
+from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from config.address import parse
 from config.base import (
@@ -24,6 +24,7 @@ from config.base import (
     restart,
 )
 from config.enforcement import Coa, Policy, Staff, Storm
+from config.exchange import FeedTable, Outbox, SinkTable
 from config.ipam import Ipam, Probe
 
 
@@ -303,8 +304,13 @@ class Data(Section):
     )
 
 
+_Table = TypeVar("_Table", bound=Section)
+_Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Named = Annotated[dict[_Name, _Table], Field()]
+
+
 class Settings(Section):
-    """All sections; each may be left out."""
+    """All sections; each may be left out. `feeds` and `sinks` are tables of tables, each with a name of its own."""
 
     edge: Edge = Edge()
     log: Log = Log()
@@ -320,3 +326,18 @@ class Settings(Section):
     store: Store = Store()
     secrets: Secrets = Secrets()
     data: Data = Data()
+    outbox: Outbox = Outbox()
+    feeds: Named[FeedTable] = Field(default_factory=dict)
+    sinks: Named[SinkTable] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_owner_for_each_kind(self) -> Settings:
+        owners: dict[tuple[str, str], str] = {}
+        for name, feed in self.feeds.items():
+            for kind in feed.owned:
+                other = owners.setdefault((feed.tenant, kind), name)
+                if other != name:
+                    raise ValueError(
+                        f"feeds.{other} and feeds.{name} both own {kind} of tenant {feed.tenant}"
+                    )
+        return self

@@ -290,3 +290,48 @@ def test_settings_cannot_be_changed() -> None:
         loaded.settings.log.level = "debug"
     with pytest.raises(dataclasses.FrozenInstanceError):
         loaded.path = None  # type: ignore[misc] # that it is refused is the point
+
+
+FEED = '[feeds.acme]\nsource = "pull"\ntenant = "acme"\nurl = "https://platform.example/edge"\n'
+
+
+def test_tables_with_names_of_their_own_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(FEED + '[sinks.central]\ntarget = "platform"\nurl = "https://platform.example/edge"\n')
+    loaded = load(path, {})
+    assert loaded.settings.feeds["acme"].url == "https://platform.example/edge"
+    assert loaded.sources["feeds.acme.tenant"] == f"{path}:3"
+    rows = {row.name: row for row in dump(loaded.settings, loaded.sources)}
+    assert rows["sinks.central.target"].value == "platform"
+    assert rows["feeds.acme.stream"].source == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (FEED.replace("tenant", "tennant"), 3, "feeds.acme.tennant: got an unknown key"),
+        (FEED.replace('"pull"', '"poll"'), 2, 'feeds.acme.source: got "poll"; expected pull or push or sql'),
+        (FEED.replace('url = "https://platform.example/edge"', ""), 1, "source pull needs `url`"),
+        (FEED.replace("[feeds.acme]", "[feeds.Acme]"), 1, "1 to 32 small letters, digits and dashes"),
+        (FEED + "stale_after_s = 1", 5, "feeds.acme.stale_after_s: got 1; expected seconds, 10 to 86400"),
+        (FEED + 'token = "s3cret"', 5, "feeds.acme.token: got a hidden value"),
+        (FEED.replace('tenant = "acme"', ""), 1, "feeds.acme.tenant: got nothing; expected 1 to 64 letters"),
+        ("[feeds]\nacme = 1", 2, "feeds.acme: got a number; expected a table [feeds.acme]"),
+    ],
+)
+def test_what_is_wrong_in_a_table_with_a_name_is_told_with_line_and_key(
+    tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path, {})
+    assert f"{path}:{line}: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_two_feeds_do_not_own_the_same_kind(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(FEED + FEED.replace("feeds.acme", "feeds.other"))
+    with pytest.raises(ConfigInvalid, match=r"feeds\.acme and feeds\.other both own tenant of tenant acme"):
+        load(path, {})
