@@ -263,16 +263,16 @@ class SinkTable(Peer):
     )
     distinct_ids: bool = Field(
         default=True,
-        description="`radacct`: a session whose Acct-Session-Id another open one has gets a suffix there: the platform would "
-        "take both for one.",
+        description="`radacct`: a session whose Acct-Session-Id another open one has gets a suffix there, since the platform "
+        "takes both for one.",
         json_schema_extra=restart("true or false"),
     )
     new_rows_per_min: int = Field(
         default=400,
         ge=1,
         le=10_000_000,
-        description="`radacct`: how many new rows a backlog may add a minute; an importer that reads 500 a minute would "
-        "fall behind.",
+        description="`radacct`: how many new rows a backlog may add a minute; an importer that reads 500 a minute "
+        "falls behind.",
         json_schema_extra=restart("a number of rows"),
     )
 
