@@ -145,7 +145,7 @@ class Access:
         plan = decision.plan = client.index.plans.get(subscriber.plan or "")
         if proof.reason is not None:
             return self._unproven(decision, proof.reason)
-        if plan is not None and plan.plain and subscriber.plain:
+        if plan is not None and plan.plain and subscriber.plain and client.index.contact.known is None:
             decision.standing = FULL
             return self._grant(decision, subscriber, FULL, proof, None)
         question = Question(

@@ -19,6 +19,7 @@ class Decision:
     __slots__ = (
         "at",
         "client",
+        "contact",
         "detail",
         "endpoint",
         "generation",
@@ -54,6 +55,7 @@ class Decision:
     ) -> None:
         self.endpoint = endpoint
         self.client = client
+        self.contact = client.index.contact  # how old the data were
         self.packet = packet
         self.peer = peer
         self.key = key  # of the duplicate cache

@@ -10,6 +10,7 @@ from daemon.aaa import policy
 from daemon.aaa.decision import Decision
 from daemon.aaa.reasons import Deny
 from daemon.aaa.standing import Standing
+from daemon.replica.contact import Age
 from daemon.replica.records import IdentitySource, Subscriber
 from daemon.replica.rules import Act
 from ipam.address import Malformed, Unit, read_unit
@@ -68,6 +69,8 @@ def steps(decision: Decision) -> Iterator[Step]:
     """Yield the steps of a decision, in the order in which they were taken."""
     nas = decision.client.nas
     yield Step("nas", "passed", f"{nas.id}, vendor {nas.vendor}")
+    if decision.contact.age is not Age.FRESH:
+        yield Step("data", "passed", f"{decision.contact.age}: {_silence(decision)}")
     signed = Attr.MESSAGE_AUTHENTICATOR in decision.packet.spots
     yield Step(
         "authenticity", "passed", "Message-Authenticator verified" if signed else "not signed, allowed here"
@@ -94,6 +97,16 @@ def steps(decision: Decision) -> Iterator[Step]:
         yield Step("credential", "passed", decision.method)
         yield from _checks(decision, subscriber, standing)
     yield from _outcome(decision, standing)
+
+
+def _silence(decision: Decision) -> str:
+    """Say for how long the platform had not been heard of."""
+    last_at = decision.contact.last_at
+    return (
+        "nothing was heard of the platform yet"
+        if last_at is None
+        else f"the platform was last heard of {max(0.0, decision.at - last_at) / 3600:.1f} h before"
+    )
 
 
 def _outcome(decision: Decision, standing: Standing) -> Iterator[Step]:
@@ -143,6 +156,7 @@ def _inputs(name: str, decision: Decision, subscriber: Subscriber) -> str:
 
 
 _UNRULED = {
+    "contact": "the data are up to date",
     "login-hours": "no hours set",
     "place": "any NAS, or one that is allowed",
     "line": "no line set, or the line that is",

@@ -14,6 +14,7 @@ from daemon.aaa.reasons import Deny
 from daemon.aaa.standing import FULL, Question, Standing, treated
 from daemon.aaa.usage import Balance, balances
 from daemon.aaa.windows import end_of
+from daemon.replica.contact import Age
 from daemon.replica.records import AccessMode
 from daemon.replica.rules import Act, Allowance, Bound, Direction, LinePolicy, Measure, SimultaneousMode
 
@@ -40,6 +41,18 @@ def validity(question: Question) -> Deny | None:
 def has_plan(question: Question) -> Deny | None:
     """Something to give."""
     return Deny.NO_PLAN if question.plan is None else None
+
+
+def contact(question: Question) -> Deny | None:
+    """How long ago the platform was heard of, and what its provider wants of those days."""
+    now = question.tenant.contact
+    if now.age is Age.FRESH:
+        return None
+    question.note("contact", f"the data are {now.age}")
+    if now.known is None:
+        return None
+    question.treatment = now.known
+    return Deny.ISOLATED
 
 
 def login_hours(question: Question) -> Deny | None:
@@ -203,6 +216,7 @@ CHECKS: tuple[Check, ...] = (
     access_mode,
     validity,
     has_plan,
+    contact,
     login_hours,
     place,
     line,
@@ -215,7 +229,12 @@ CHECKS: tuple[Check, ...] = (
 def decide(question: Question) -> Standing:
     """Return what the subscriber may have now."""
     plan = question.plan
-    if plan is not None and plan.plain and question.subscriber.plain:
+    if (
+        plan is not None
+        and plan.plain
+        and question.subscriber.plain
+        and question.tenant.contact.known is None
+    ):
         return FULL
     for check in CHECKS:
         reason = check(question)

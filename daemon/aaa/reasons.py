@@ -23,6 +23,7 @@ class Deny(StrEnum):
     NOT_YET_VALID = "not-yet-valid"
     EXPIRED = "expired"
     NO_PLAN = "no-plan"
+    ISOLATED = "isolated"
     OUTSIDE_HOURS = "outside-hours"
     WRONG_NAS = "wrong-nas"
     WRONG_SITE = "wrong-site"
@@ -92,6 +93,7 @@ _MEANINGS = {
     Deny.NOT_YET_VALID: "the subscription begins later",
     Deny.EXPIRED: "the subscription has ended",
     Deny.NO_PLAN: "the subscriber has no plan, or a plan that is not in the replica",
+    Deny.ISOLATED: "the platform was not heard of for so long that its provider wants no logins on old data",
     Deny.OUTSIDE_HOURS: "the plan does not allow a login at this hour",
     Deny.WRONG_NAS: "the subscriber or its plan may not connect at this NAS",
     Deny.WRONG_SITE: "the subscriber or its plan may not connect at this NAS's site",

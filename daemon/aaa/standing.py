@@ -221,4 +221,6 @@ def _treatment(question: Question, reason: Deny) -> Treatment:
         for slug, treatment in treatments:
             if slug == reason:
                 return treatment
+    if reason is Deny.UNKNOWN_USER and question.tenant.contact.unknown is not None:
+        return question.tenant.contact.unknown
     return GARDEN if reason is Deny.ACCESS_CAPTIVE else REJECTED

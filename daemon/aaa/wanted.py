@@ -65,7 +65,7 @@ def wanted(session: Session, client: Client, books: Books, replies: Replies, at:
     if plan is None and client.index.is_unreadable("plan", subscriber.plan or ""):
         return None
     over: tuple[Allowance, ...] | None = ()
-    if plan is not None and plan.plain and subscriber.plain:
+    if plan is not None and plan.plain and subscriber.plain and client.index.contact.known is None:
         standing = FULL
     else:
         question = Question(subscriber, plan, at, client.index, client.nas, books, session=session)

@@ -12,6 +12,7 @@ from struct import pack
 from zoneinfo import ZoneInfo
 
 from daemon.replica.claims import Claims, Spans, fixed_of, own_vrf
+from daemon.replica.contact import IN_TOUCH
 from daemon.replica.pools import PoolSpec, SelectorSpec
 from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
 from daemon.replica.standing import Stands, nothing
@@ -39,6 +40,7 @@ class TenantIndex:
         "_vrfs",
         "circuits",
         "claims",
+        "contact",
         "macs",
         "nases",
         "plans",
@@ -57,6 +59,7 @@ class TenantIndex:
 
     def __init__(self, tenant: Tenant, unreadable: set[Key]) -> None:
         self.put_tenant(tenant)
+        self.contact = IN_TOUCH
         self.unreadable = unreadable
         self.plans: dict[str, Plan] = {}
         self.nases: dict[str, Nas] = {}
@@ -209,6 +212,7 @@ class Index:
         self.nas_generation = 0
         self.unreadable: set[Key] = set()
         self.standing: Stands = nothing  # what the address book has, once there is one
+        self._loads = 0
         self._whole = asyncio.Event()
         self._whole.set()
         self.loaded_at: float | None = None  # when the data last changed, epoch seconds
@@ -225,11 +229,15 @@ class Index:
         return not self._whole.is_set()
 
     def begin_load(self) -> None:
-        """What follows belongs together."""
+        """What follows belongs together; several loads may be half done at the same time."""
+        self._loads += 1
         self._whole.clear()
 
     def end_load(self) -> None:
         """All of a load is there; who waited for that goes on at once."""
+        self._loads = max(0, self._loads - 1)
+        if self._loads:
+            return
         for _ in self.settle():
             pass
         self._whole.set()
