@@ -87,6 +87,14 @@ async def find_by_acct_session_id(engine: AsyncEngine, acct_session_id: bytes) -
     return await _rows(engine, select(SESSION).where(SESSION.c.acct_session_id == acct_session_id))
 
 
+async def find_by_uids(engine: AsyncEngine, uids: Sequence[int]) -> list[SessionRow]:
+    """Return the stored sessions with these numbers."""
+    found: list[SessionRow] = []
+    for start in range(0, len(uids), _PAGE):
+        found += await _rows(engine, select(SESSION).where(SESSION.c.uid.in_(uids[start : start + _PAGE])))
+    return found
+
+
 async def search_closed(engine: AsyncEngine, search: Search) -> list[SessionRow]:
     """Return closed sessions, latest first."""
     query = select(SESSION).where(SESSION.c.closed_at.is_not(None))

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import daemon.store
 from daemon.errors import SchemaUnknown, StoreUnavailable
-from daemon.store import audit_rows, journal, key_rows, outbox_rows  # noqa: F401 - their tables belong to the schema
+from daemon.store import journal
 from daemon.store.journal import Journal, Record
 from daemon.store.migrate import migrate
 from daemon.store.schema import JOURNAL, MARK, METADATA

@@ -1,0 +1,189 @@
+"""One session as a row of radacct: what it says, and how it is folded into the row that is there.
+
+The row may be of FreeRADIUS, and others write into it: a platform closes what it has not heard of for long. Newer
+evidence opens such a row again; a real Stop is final. Counters and times only rise, and what a session once had is
+not taken away by a report that does not say it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+REAPED = frozenset({"Ghost-Reaped", "Ghost-Reconciled"})
+"""Causes that a platform writes where it only believes that a session is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFacts:
+    """A session of ours, in the words of radacct. Times are epoch seconds; octets are seen as its NAS counts them.
+
+    `acct_input_octets` come from the subscriber (RFC 2866 section 5.3). `concluded` tells that we have closed it
+    without a Stop.
+    """
+
+    uid: int
+    nas_address: str
+    acct_session_id: str
+    username: str
+    known: bool  # its login is in the replica
+    start_seen: bool
+    started_at: float
+    updated_at: float
+    closed_at: float | None = None
+    concluded: bool = False
+    session_time_s: int = 0
+    acct_input_octets: int = 0
+    acct_output_octets: int = 0
+    nas_port_id: str | None = None
+    called_station_id: str | None = None
+    calling_station_id: str | None = None
+    terminate_cause: str | None = None
+    framed_ip_address: str | None = None
+    framed_ipv6_address: str | None = None
+    framed_ipv6_prefix: str | None = None
+    framed_interface_id: str | None = None
+    delegated_ipv6_prefix: str | None = None
+    class_: str | None = None
+
+    def unique_id(self) -> str:
+        """Return a key of 32 hex digits that no other session has, whatever its NAS calls it."""
+        said = (str(self.uid), self.nas_address, self.acct_session_id, self.username)
+        return hashlib.md5("\0".join(said).encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadacctRow:
+    """The columns that are written. Times are epoch seconds, None where the column is NULL."""
+
+    acctuniqueid: str
+    acctsessionid: str
+    username: str
+    nasipaddress: str
+    acctstarttime: float | None = None
+    acctupdatetime: float | None = None
+    acctstoptime: float | None = None
+    acctinterval: int | None = None
+    acctsessiontime: int | None = None
+    acctinputoctets: int | None = None
+    acctoutputoctets: int | None = None
+    nasportid: str | None = None
+    calledstationid: str | None = None
+    callingstationid: str | None = None
+    acctterminatecause: str | None = None
+    framedipaddress: str | None = None
+    framedipv6address: str | None = None
+    framedipv6prefix: str | None = None
+    framedinterfaceid: str | None = None
+    delegatedipv6prefix: str | None = None
+    class_: str | None = None
+
+
+COLUMNS = tuple(each.name for each in fields(RadacctRow))
+TIMES = ("acctstarttime", "acctupdatetime", "acctstoptime")
+
+
+def new_row(facts: SessionFacts, unique_id: str, shown: str, now: float) -> RadacctRow:
+    """Return the row of a session that the table does not have; `now` is the clock of the database."""
+    return _row(facts, unique_id, shown, now)
+
+
+def merge(old: RadacctRow, facts: SessionFacts, now: float) -> RadacctRow:
+    """Return what becomes of the row of a session, which keeps its keys."""
+    new = _row(facts, old.acctuniqueid, old.acctsessionid, now)
+    kept = {
+        name: getattr(new, name) if getattr(new, name) not in (None, "") else getattr(old, name)
+        for name in COLUMNS
+    }
+    for name in ("acctsessiontime", "acctinputoctets", "acctoutputoctets", "acctupdatetime"):
+        kept[name] = _highest(getattr(old, name), getattr(new, name))
+    kept |= {
+        "acctuniqueid": old.acctuniqueid,
+        "acctsessionid": old.acctsessionid,
+        "nasipaddress": old.nasipaddress,
+    }
+    kept["acctstarttime"] = _lowest(old.acctstarttime, new.acctstarttime)
+    updated, before = kept["acctupdatetime"], old.acctupdatetime
+    if before is not None and updated - before >= 1:
+        kept["acctinterval"] = int(updated - before)
+    kept["acctstoptime"], kept["acctterminatecause"] = _end(old, new, facts)
+    return RadacctRow(**kept)
+
+
+def _end(old: RadacctRow, new: RadacctRow, facts: SessionFacts) -> tuple[float | None, str | None]:
+    """Return stop time and cause: a real Stop is final, what was only believed gives way to what is newer."""
+    if old.acctstoptime is None:
+        return new.acctstoptime, new.acctterminatecause
+    if new.acctstoptime is not None and (not facts.concluded or old.acctterminatecause in REAPED):
+        return new.acctstoptime, new.acctterminatecause
+    if new.acctstoptime is None and (new.acctupdatetime or 0.0) > old.acctstoptime:
+        return None, ""  # a session with a real Stop never lives again, so this one had none
+    return old.acctstoptime, old.acctterminatecause
+
+
+def _row(facts: SessionFacts, unique_id: str, shown: str, now: float) -> RadacctRow:
+    updated = max(facts.started_at, facts.updated_at)
+
+    def whole(at: float) -> float:
+        return float(int(min(at, now)))
+
+    return RadacctRow(
+        acctuniqueid=unique_id,
+        acctsessionid=shown,
+        username=facts.username,
+        nasipaddress=facts.nas_address,
+        acctstarttime=whole(facts.started_at),
+        acctupdatetime=whole(updated),
+        acctstoptime=None if facts.closed_at is None else whole(facts.closed_at),
+        acctsessiontime=facts.session_time_s,
+        acctinputoctets=facts.acct_input_octets,
+        acctoutputoctets=facts.acct_output_octets,
+        nasportid=facts.nas_port_id,
+        calledstationid=facts.called_station_id or "",
+        callingstationid=facts.calling_station_id or "",
+        acctterminatecause=facts.terminate_cause if facts.closed_at is not None else "",
+        framedipaddress=facts.framed_ip_address,
+        framedipv6address=facts.framed_ipv6_address,
+        framedipv6prefix=facts.framed_ipv6_prefix,
+        framedinterfaceid=facts.framed_interface_id,
+        delegatedipv6prefix=facts.delegated_ipv6_prefix,
+        class_=facts.class_,
+    )
+
+
+def shown_id(facts: SessionFacts, taken: bool, width: int | None) -> str:
+    """Return the Acct-Session-Id for the table: the NAS's own, with a suffix where another session has it there."""
+    raw, most = facts.acct_session_id, width or 64
+    if not taken:
+        return raw[:most]
+    suffix = "~" + facts.unique_id()[:6]
+    return raw[: most - len(suffix)] + suffix
+
+
+def cut(row: RadacctRow, widths: Mapping[str, int]) -> tuple[RadacctRow, int]:
+    """Return a row whose texts fit their columns, and how many were cut."""
+    said = {name: getattr(row, name) for name in COLUMNS}
+    long = [
+        name for name, width in widths.items() if len(str(said.get(name) or "")) > width and name not in TIMES
+    ]
+    for name in long:
+        value = said[name]
+        if isinstance(value, str):
+            said[name] = value[: widths[name]]
+    return (RadacctRow(**said) if long else row), len(long)
+
+
+def cause_name(slug: str | None) -> str | None:
+    """Return a terminate cause as the dictionary spells it: `nas-reboot` is NAS-Reboot."""
+    if slug is None:
+        return None
+    return "-".join("NAS" if each == "nas" else each[:1].upper() + each[1:] for each in slug.split("-"))
+
+
+def _highest(*values: float | None) -> float | None:
+    return max((each for each in values if each is not None), default=None)
+
+
+def _lowest(*values: float | None) -> float | None:
+    return min((each for each in values if each is not None), default=None)
