@@ -45,14 +45,6 @@ async def known(engine: AsyncEngine, sink: str, unique_ids: Sequence[str]) -> se
         return {row[0] for row in await connection.execute(select(T.c.unique_id).where(mine))}
 
 
-async def uid_of_shown(engine: AsyncEngine, shown_id: str) -> int | None:
-    """Return the newest session that a table shows under this Acct-Session-Id, which may have a suffix of ours."""
-    query = select(T.c.session_uid).where(T.c.shown_id == shown_id).order_by(T.c.session_uid.desc()).limit(1)
-    async with engine.connect() as connection:
-        found = (await connection.execute(query)).scalar()
-    return None if found is None else int(found)
-
-
 async def save(connection: AsyncConnection, sink: str, minted: Sequence[Minted]) -> None:
     """Keep the keys of sessions; those that are there stay."""
     rows = [{"sink": sink, **each._asdict()} for each in minted]

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from daemon.aaa import token
+from daemon.aaa import shown_id, token
 from daemon.aaa.coa.wire import ErrorCause
 from daemon.aaa.relay.find import Finder, Found
 from radius.codes import Attr, Vendor
@@ -95,6 +95,17 @@ def test_one_session_is_found_when_everything_matches(names: tuple[bytes, ...]) 
 )
 def test_no_session_is_found_when_anything_does_not_match(names: tuple[bytes, ...]) -> None:
     assert find(two_homes(), disconnect(*names)) is ErrorCause.SESSION_CONTEXT_NOT_FOUND
+
+
+def test_a_session_is_found_by_the_name_that_a_radacct_table_shows_for_it() -> None:
+    stage = two_homes()
+    for uid in (1, 2):
+        shown = shown_id.suffixed("8000", uid, 64)
+        assert found_uids(stage, disconnect(sid(shown))) == [uid]
+    assert (
+        find(stage, disconnect(sid(shown_id.suffixed("8000", 3, 64)))) is ErrorCause.SESSION_CONTEXT_NOT_FOUND
+    )
+    assert find(stage, disconnect(sid("8000~"))) is ErrorCause.SESSION_CONTEXT_NOT_FOUND
 
 
 def test_a_closed_session_is_not_found() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
 
-from daemon.aaa import token
+from daemon.aaa import shown_id, token
 from daemon.aaa.coa.wire import ErrorCause
 from daemon.aaa.session import TRACKED, Session
 from daemon.replica.index import Index
@@ -115,7 +115,9 @@ class Finder:
         """Return live sessions by the attribute that tells most, None where no index has any of them."""
         value = packet.find(_SESSION_ID)
         if value is not None:
-            return self._live.of_acct_session_id(tenant, value)
+            found = self._live.of_acct_session_id(tenant, value)
+            raw = None if found else shown_id.own_part(value)
+            return found if raw is None else self._live.of_acct_session_id(tenant, raw)
         value = packet.find(_ADDRESS)
         if value is not None:
             return self._live.of_address(tenant, value)
@@ -195,7 +197,7 @@ def _is_same(session: Session, kind: int, value: bytes) -> bool:
     if kind == _USER_NAME:
         return value.decode("utf-8", "backslashreplace") == session.username
     if kind == _SESSION_ID:
-        return value == session.acct_session_id
+        return shown_id.is_shown_as(session, value)
     if kind == _CLASS:
         return value == session.class_octets
     held = session.find(Attr(kind))

@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from daemon.aaa.shown_id import suffixed
+
 REAPED = frozenset({"Ghost-Reaped", "Ghost-Reconciled"})
 """Causes that a platform writes where it only believes that a session is gone."""
 
@@ -154,11 +156,8 @@ def _row(facts: SessionFacts, unique_id: str, shown: str, now: float) -> Radacct
 
 def shown_id(facts: SessionFacts, taken: bool, width: int | None) -> str:
     """Return the Acct-Session-Id for the table: the NAS's own, with a suffix where another session has it there."""
-    raw, most = facts.acct_session_id, width or 64
-    if not taken:
-        return raw[:most]
-    suffix = "~" + facts.unique_id()[:6]
-    return raw[: most - len(suffix)] + suffix
+    most = width or 64
+    return suffixed(facts.acct_session_id, facts.uid, most) if taken else facts.acct_session_id[:most]
 
 
 def cut(row: RadacctRow, widths: Mapping[str, int]) -> tuple[RadacctRow, int]:

@@ -256,7 +256,7 @@ def _is_of_a_row(error: DBAPIError) -> bool:
     """Tell whether a database refused a row for what it says, which asking again does not change."""
     if isinstance(error, (DataError, IntegrityError)):
         return True
-    codes = getattr(error.orig, "args", ())
+    codes: tuple[object, ...] = getattr(error.orig, "args", ())
     return bool(codes) and codes[0] in _MYSQL_ROW_ERRORS
 
 

@@ -126,7 +126,7 @@ class Stage:
             store.engine,
             store.writer,
             finder,
-            self.clock,  # type: ignore[arg-type]
+            self.clock,
             lambda event, /, **fields: self.said.append({"event": event, **fields}),
         )
 
