@@ -103,9 +103,10 @@ class HostKeyUnknown(DriverError):
     slug = "host-key-unknown"
     fault = Fault.CREDENTIAL
 
-    def __init__(self, message: str, *, fingerprint: str, device: str = "") -> None:
+    def __init__(self, message: str, *, fingerprint: str, algorithm: str = "", device: str = "") -> None:
         super().__init__(message, phase=Phase.HOST_KEY, device=device)
         self.fingerprint = fingerprint
+        self.algorithm = algorithm
 
 
 class HostKeyMismatch(HostKeyUnknown):

@@ -15,11 +15,17 @@ _SHORTEST = 4  # a shorter literal is only taken out where it stands alone, or i
 # Words that a secret follows, in the languages of the vendors. Group 1 stays, the rest of the value goes.
 PATTERNS: tuple[str, ...] = (
     r"(\b(?:enable|username \S+(?: privilege \d+)?)\b.*?\b(?:secret|password)\s+(?:\d{1,3}\s+)?)\S+",
-    r"(\b(?:password|passwd|passphrase|secret|md5-key|key-string|pre-shared-key|psk|auth-key|authentication-key)"
-    r"(?:\s+(?:cipher|simple|irreversible-cipher|encrypted|hash2?|sha\d*|\d{1,3}))?[\s=:]+)(?!is\b)(?:\"[^\"]*\"|\S+)",
-    r"(\b(?:encrypted-password|plain-text-password|secret-key|wpa2?-pre-shared-key|ipsec-secret)[\s=]+)"
-    r"(?:\"[^\"]*\"|\S+)",
+    (
+        r"(\b(?:pass(?:word|wd|phrase)|secret|md5-key|key-string|pre-shared-key|psk|auth(?:entication)?-key)"
+        r"(?:\s+(?:cipher|simple|irreversible-cipher|encrypted|hash2?|sha\d*|\d{1,3}))?[\s=:]+)(?!is\b)(?:\"[^\"]*\"|\S+)"
+    ),
+    (
+        r"(\b(?:encrypted-password|plain-text-password|secret-key|wpa2?-pre-shared-key|ipsec-secret)[\s=]+)"
+        r"(?:\"[^\"]*\"|\S+)"
+    ),
     r"(\bsnmp-(?:server|agent)\s+community\s+(?:(?:read|write)\s+)?(?:cipher\s+|simple\s+|\d\s+)?)\S+",
+    r"(\b(?:radius|tacacs|hwtacacs|pre-shared-key|isakmp)\b[^\n]*?\b(?:shared-)?key\s+(?:[0-9]\s+)?)\S+",
+    r"((?m:^)\s*key [0-9] )\S{4,}",
     r"(\bset snmp community\s+)\S+",
     r"(\b(?:cipher|irreversible-cipher)\s+)\S+",
     r"(<(?:password|secret|encrypted-password|community|key)>)[^<]+",
@@ -55,6 +61,9 @@ class Secret:
 
     def __str__(self) -> str:
         return MARK
+
+    def __format__(self, form: str) -> str:
+        return format(MARK, form)
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled")

@@ -63,6 +63,10 @@ class Transcript:
             self._size -= len(self._lines.popleft()[1]) + 3
             self.dropped += 1
 
+    def redact_with(self, redactor: Redactor) -> None:
+        """Give this transcript the redactor that knows the secrets of its session."""
+        self._redactor = redactor
+
     def text(self) -> str:
         """Return the whole transcript, redacted: `> ` sent, `< ` received, `* ` events."""
         lines = [*self._lines, *((key, rest) for key, rest in self._open.items() if rest)]

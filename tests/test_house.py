@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("radius", "config", "ipam", "daemon")
+PACKAGES = ("radius", "config", "ipam", "drivers", "daemon")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST_MODULE = 400
 # The composition root reads from top to bottom: every part is built, started and stopped there, and nowhere else.

@@ -1,0 +1,1 @@
+"""Emulated devices over real SSH, with faults on demand and timers that really revert: for tests and the kit."""

@@ -1,0 +1,1 @@
+"""Transports: octets to a device and back, with deadlines; what they carry is the drivers' business."""
