@@ -192,9 +192,17 @@ class Allocator(Cells):
 
     def open_fresh(self) -> int:
         """Return a free cell for the slot that FRESH stood for; whoever picks afterwards gets another."""
+        return self.leave(self.take_fresh())
+
+    def take_fresh(self) -> int:
+        """Return a cell as `open_fresh` does, but one that nobody else can pick: to be claimed at once, or left."""
         segment = self.segments[self._fresh_at]
         cell = self._make(segment.next_slot(), self._fresh_at)
         segment.use_next(cell)
+        return cell
+
+    def leave(self, cell: int) -> int:
+        """Let a cell of `take_fresh` be picked; return it."""
         self._wait(cell, FREE, FREE_HEAD, 0.0)
         return cell
 

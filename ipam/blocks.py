@@ -186,4 +186,4 @@ def _lose(shelf: Shelf, book: Book, cell: int, now: float, at: float) -> tuple[i
     tenure = shelf.tenures.pop(cell, None)
     if tenure is None or cell == NONE:
         return ()
-    return book.end_all(shelf, cell, tenure, Cause.FENCED, now, at)
+    return book.end_all(shelf, tenure, Cause.FENCED, now, at)

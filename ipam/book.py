@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ipam.address import Unit
-from ipam.choose import Pick, choose, foresee, ripen
+from ipam.bundles import Live, Member, Owner, Owners
+from ipam.choose import Pick, choose, foresee, give_up, ripen
 from ipam.history import Party, clean, clean_party
 from ipam.kinds import BOUND, FREE, RESERVED, STATES, TENTATIVE, Cause, Shortage
 from ipam.lease import (
@@ -33,26 +34,9 @@ from ipam.shelf import Shelf, Tenure
 from ipam.shelf_listing import standing_of
 from ipam.wheel import Wheel
 
-Member = tuple[Shelf, int, Tenure]  # an int for the cell
-_Owner = tuple[str, str]  # with the tenant before it
+__all__ = ("Book", "Live")
+
 _Ask = Callable[[], Party]
-
-
-class Live:
-    """A bundle that has not ended. `due` is monotonic seconds; `session` is empty until the Start."""
-
-    __slots__ = ("due", "ended", "id", "key", "lease_s", "logins", "members", "serial", "session")
-
-    def __init__(self, number: int, key: tuple[str, str], lease_s: float) -> None:
-        self.id = number
-        self.key = key  # tenant and owner
-        self.members: tuple[Member, ...] = ()
-        self.lease_s = lease_s
-        self.due = 0.0
-        self.session = ""
-        self.logins = 1  # that were given it, before there was a session
-        self.serial = 0
-        self.ended = False
 
 
 class Book:
@@ -61,7 +45,7 @@ class Book:
     def __init__(self, register: Register) -> None:
         self.register = register
         self._bundles: dict[int, Live] = {}
-        self._by_owner: dict[tuple[str, str], list[Live]] = {}
+        self._owners = Owners()
         self._wheel: Wheel[Live] = Wheel()
 
     def __len__(self) -> int:
@@ -84,12 +68,15 @@ class Book:
         for wanted in request.wanted:
             pick = choose(self.register, request.tenant, owner, wanted, now, at)
             if not isinstance(pick, Pick):
+                give_up(picks)
                 return pick
             for each in picks:
                 if pick.shelf is each.shelf and (pick.cell == each.cell or pick.key == each.key):
+                    give_up([*picks, pick])
                     raise ValueError(f"pool {pick.shelf.pool.name} is wanted twice in one bundle")
             picks.append(pick)
         if self.register.ledger.behind and not all(pick.origin is Origin.LIVE for pick in picks):
+            give_up(picks)
             return Exhausted(Shortage.STORE_BEHIND, picks[0].kind, picks[0].shelf.pool.name)
         key = (request.tenant, owner)
         live = self._same(key, picks)
@@ -100,7 +87,8 @@ class Book:
         else:
             live.logins += 1
         live.due = due
-        leases = [_lease(pick, live.members[number]) for number, pick in enumerate(picks)]
+        tenures = live.tenures
+        leases = [_lease(pick, tenures[number]) for number, pick in enumerate(picks)]
         return new_bundle(Bundle, (live.id, owner, tuple(leases), live.serial))
 
     def peek(self, owner: str, wanted: Wanted, tenant: str, now: float) -> Unit | None:  # noqa: ARG002 - as `take`
@@ -110,22 +98,24 @@ class Book:
         """
         return foresee(self.register, tenant, clean(owner), wanted)
 
-    def _same(self, key: _Owner, picks: list[Pick]) -> Live | None:
+    def _same(self, key: Owner, picks: list[Pick]) -> Live | None:
         """Return the owner's bundle that is not a session yet and has exactly these slots."""
-        for live in self._by_owner.get(key, ()):
-            if not live.session and len(live.members) == len(picks):
+        live = self._owners.oldest(key)
+        while live is not None:
+            if not live.session and len(live.tenures) == len(picks):
                 for number, pick in enumerate(picks):
-                    shelf, cell, _ = live.members[number]
-                    if cell != pick.cell or shelf is not pick.shelf:
+                    tenure = live.tenures[number]
+                    if tenure.cell != pick.cell or tenure.shelf != pick.shelf.number:
                         break
                 else:
                     return live
+            live = live.younger
         return None
 
-    def _begin(self, key: _Owner, request: Request, picks: list[Pick], at: float, ask: _Ask | None) -> Live:
+    def _begin(self, key: Owner, request: Request, picks: list[Pick], at: float, ask: _Ask | None) -> Live:
         register = self.register
         lease_s = request.lease_s or _longest([pick.shelf.pool.lease_s for pick in picks])
-        live = Live(register.new_id(), key, lease_s)
+        live = Live(register.new_id(), key, lease_s, register.numbered)
         party: Party | None = None
         for pick in picks:
             shelf = pick.shelf
@@ -140,8 +130,9 @@ class Book:
                 tenure.bundle_id = live.id
                 shelf.tenures[cell] = tenure
                 tenure.serial = register.record(shelf, cell, old, Cause.LOGIN, at, seen=pick.earlier)
+                tenure.shelf, tenure.cell = shelf.number, cell
             tenure.claims += 1
-            live.members += ((shelf, cell, tenure),)
+            live.tenures += (tenure,)
             if tenure.serial > live.serial:
                 live.serial = tenure.serial
         self._enter(live)
@@ -149,11 +140,7 @@ class Book:
 
     def _enter(self, live: Live) -> None:
         self._bundles[live.id] = live
-        owned = self._by_owner.get(live.key)
-        if owned is None:
-            self._by_owner[live.key] = [live]
-        else:
-            owned.append(live)
+        self._owners.enter(live)
 
     def durable(self, bundle: Bundle) -> bool:
         """Tell whether a bundle may be told to its subscriber: it is on disk and still stands."""
@@ -161,7 +148,7 @@ class Book:
         if live is None:
             return False
         ledger = self.register.ledger
-        return all([ledger.durable(tenure.serial) for _, _, tenure in live.members])  # noqa: C419 - without a generator
+        return all([ledger.durable(tenure.serial) for tenure in live.tenures])  # noqa: C419 - without a generator
 
     def stands(self, bundle_id: int) -> bool:
         """Tell whether a bundle has not ended."""
@@ -182,7 +169,8 @@ class Book:
         session = clean(session)
         live.session = session
         self._renew(live, now)
-        for shelf, cell, tenure in live.members:
+        for tenure in live.tenures:
+            shelf, cell = live.shelves[tenure.shelf], tenure.cell
             old = shelf.allocator.states[cell]
             if old == BOUND and tenure.session == session:
                 continue
@@ -215,9 +203,9 @@ class Book:
 
         The slots are given up only when neither has them.
         """
-        other = Live(self.register.new_id(), live.key, live.lease_s)
-        other.members, other.serial, other.due = live.members, live.serial, live.due
-        for _, _, tenure in other.members:
+        other = Live(self.register.new_id(), live.key, live.lease_s, live.shelves)
+        other.tenures, other.serial, other.due = live.tenures, live.serial, live.due
+        for tenure in other.tenures:
             tenure.claims += 1
         self._enter(other)
         self._wheel.put(other, other.due)
@@ -248,11 +236,9 @@ class Book:
     def _end(self, live: Live, cause: Cause, now: float, at: float) -> None:
         live.ended = True
         del self._bundles[live.id]
-        owned = self._by_owner[live.key]
-        owned.remove(live)
-        if not owned:
-            del self._by_owner[live.key]
-        for shelf, cell, tenure in live.members:
+        self._owners.leave(live)
+        for tenure in live.tenures:
+            shelf, cell = live.shelves[tenure.shelf], tenure.cell
             tenure.claims -= 1
             if shelf.tenures.get(cell) is not tenure:
                 continue
@@ -263,8 +249,9 @@ class Book:
 
     def _hand_over(self, shelf: Shelf, cell: int, tenure: Tenure, at: float) -> None:
         """A slot goes on in another bundle of its owner, which may be of a session that began earlier."""
-        others = self._by_owner.get((shelf.pool.tenant, tenure.owner), ())
-        heirs = [each for each in others if (shelf, cell, tenure) in each.members]
+        heirs = [
+            each for each in self._owners.all_of((shelf.pool.tenant, tenure.owner)) if tenure in each.tenures
+        ]
         heir = next((each for each in heirs if each.session), heirs[0])
         tenure.bundle_id = heir.id
         if heir.session and heir.session != tenure.session:
@@ -318,7 +305,7 @@ class Book:
 
     def bundles_of(self, tenant: str, owner: str) -> tuple[int, ...]:
         """Return the ids of an owner's live bundles, oldest first."""
-        return tuple(live.id for live in self._by_owner.get((tenant, clean(owner)), ()))
+        return tuple([live.id for live in self._owners.all_of((tenant, clean(owner)))])
 
     def bundle_of(self, shelf: Shelf, cell: int) -> Live | None:
         """Return the live bundle that a slot is in; of several the one that bound it."""
@@ -328,10 +315,10 @@ class Book:
         live = self._bundles.get(tenure.bundle_id)
         if live is not None:
             return live
-        key = (shelf.pool.tenant, tenure.owner)
-        return next(
-            (each for each in self._by_owner.get(key, ()) if (shelf, cell, tenure) in each.members), None
-        )
+        for each in self._owners.all_of((shelf.pool.tenant, tenure.owner)):
+            if tenure in each.tenures:
+                return each
+        return None
 
     def standing(self, shelf: Shelf, cell: int, now: float, at: float) -> Standing:
         """Return one slot as a listing shows it."""
@@ -342,9 +329,9 @@ class Book:
 
     # --- for loading and for operators -----------------------------------------------------------
 
-    def adopt(self, number: int, key: _Owner, members: Iterable[Member], session: str, now: float) -> Live:
+    def adopt(self, number: int, key: Owner, members: Iterable[Member], session: str, now: float) -> Live:
         """Take up a bundle that has its slots already; it has its whole time from now on."""
-        live = Live(number, key, 0.0)
+        live = Live(number, key, 0.0, self.register.numbered)
         live.session = session
         live.due = now
         for each in members:
@@ -364,21 +351,20 @@ class Book:
         self._add(live, member, now)
 
     def _add(self, live: Live, member: Member, now: float) -> None:
-        shelf, _, tenure = member
+        shelf, cell, tenure = member
+        tenure.shelf, tenure.cell = shelf.number, cell
         tenure.claims += 1
-        live.members = (*live.members, member) if live.members else (member,)
+        live.tenures += (tenure,)
         if shelf.pool.lease_s > live.lease_s:
             live.lease_s = shelf.pool.lease_s
         due = now + (live.lease_s if live.session else shelf.pool.tentative_s)
         if due > live.due:  # the wheel finds out when it comes to it
             live.due = due
 
-    def end_all(
-        self, shelf: Shelf, cell: int, tenure: Tenure, cause: Cause, now: float, at: float
-    ) -> tuple[int, ...]:
+    def end_all(self, shelf: Shelf, tenure: Tenure, cause: Cause, now: float, at: float) -> tuple[int, ...]:
         """End every bundle that one tenure of a slot is in; return their ids."""
-        owned = self._by_owner.get((shelf.pool.tenant, tenure.owner), ())
-        found = [live for live in owned if (shelf, cell, tenure) in live.members]
+        owned = self._owners.all_of((shelf.pool.tenant, tenure.owner))
+        found = [live for live in owned if tenure in live.tenures]
         for live in found:
             self._end(live, cause, now, at)
         return tuple(live.id for live in found)
@@ -388,8 +374,8 @@ def _longest(seconds: list[float]) -> float:
     return seconds[0] if len(seconds) == 1 else max(seconds, default=0.0)
 
 
-def _lease(pick: Pick, member: tuple[Shelf, int, Tenure]) -> Lease:
-    shelf, cell, tenure = member
-    state = STATES[shelf.allocator.states[cell]]
+def _lease(pick: Pick, tenure: Tenure) -> Lease:
+    shelf = pick.shelf
+    state = STATES[shelf.allocator.states[tenure.cell]]
     fields = (tenure.lease_id, shelf.pool.name, pick.kind, tenure.unit, state, pick.origin, pick.fallback)
     return new_lease(Lease, fields)

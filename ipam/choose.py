@@ -27,6 +27,7 @@ from ipam.kinds import (
 )
 from ipam.layout import Listed
 from ipam.lease import Conflict, Exhausted, Origin, Wanted
+from ipam.native import mypyc_attr
 from ipam.register import Register
 from ipam.shelf import Shelf, exact_key, plain_owner
 
@@ -40,6 +41,7 @@ _REUSED: Final = Origin.REUSED
 _POOL_DISABLED: Final = PoolState.DISABLED
 
 
+@mypyc_attr(acyclic=True)
 class Pick:
     """A slot that can be taken at once; `key` is what the allocator is to know the owner by.
 
@@ -63,7 +65,7 @@ class Pick:
 def choose(
     register: Register, tenant: str, owner: str, wanted: Wanted, now: float, at: float
 ) -> Pick | Exhausted | Conflict:
-    """Return the slot for one member of a bundle, or why there is none."""
+    """Return the slot for one member of a bundle, or why there is none. What is not claimed then, `give_up`."""
     if wanted.unit is not None:
         return choose_exactly(register, tenant, wanted.vrf, owner, wanted.kind, wanted.unit, Origin.FIXED)
     if register.set_aside:
@@ -83,9 +85,16 @@ def choose(
         if cell != NONE:
             origin = _REUSED
             if cell == FRESH:
-                cell, origin = shelf.allocator.open_fresh(), _FRESH
+                cell, origin = shelf.allocator.take_fresh(), _FRESH
             return Pick(shelf, cell, owner, kind, origin, shelf.pool.name != named)
     return _exhausted(shelves, wanted, now, at)
+
+
+def give_up(picks: list[Pick]) -> None:
+    """Nothing that was picked is claimed: let others have it."""
+    for pick in picks:
+        if pick.origin is _FRESH:
+            pick.shelf.allocator.leave(pick.cell)
 
 
 def _candidates(register: Register, tenant: str, wanted: Wanted) -> list[Shelf] | Exhausted:

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from ipam.history import Chain, Change, HistoryEvent
 from ipam.kinds import Cause, Kind
+from ipam.native import mypyc_attr
 
 
 class LeaseRow(NamedTuple):
@@ -90,9 +91,21 @@ class Batch(NamedTuple):
         return self.events[-1].seq
 
 
+@mypyc_attr(acyclic=True)
+class Noted:
+    """A change that waits, and the one of the same slot before it; `count` is how many they are together."""
+
+    __slots__ = ("change", "count", "earlier", "serial")
+
+    def __init__(self, serial: int, change: Change, earlier: Noted | None) -> None:
+        self.serial = serial
+        self.change = change
+        self.earlier = earlier
+        self.count: int = 1 if earlier is None else earlier.count + 1
+
+
 _Slot = tuple[str, str, int]  # tenant, pool, slot
-_Noted = tuple[int, Change]  # with its serial before it
-_Queue = dict[_Slot, list[_Noted]]
+_Queue = dict[_Slot, Noted]  # the last change of each
 _LOGIN: Final = Cause.LOGIN.value
 _FIXED: Final = Kind.FIXED.value
 ALL: Final = 1 << 60
@@ -121,16 +134,15 @@ class Ledger:
         serial = self._made
         self._pending[serial] = None
         slot = (change[3], change[5], change[20])  # tenant, pool, slot
-        noted = self._logins.get(slot)
-        if noted is None:
-            noted = self._others.get(slot)
-            if change[18] == _LOGIN or change[6] == _FIXED:
-                if noted is not None:
-                    del self._others[slot]
-                noted = self._logins[slot] = noted or []
-            elif noted is None:
-                noted = self._others[slot] = []
-        noted.append((serial, change))
+        queue = self._logins
+        earlier = queue.get(slot)
+        if earlier is None:
+            if change[18] != _LOGIN and change[6] != _FIXED:
+                queue = self._others
+                earlier = queue.get(slot)
+            elif self._others:
+                earlier = self._others.pop(slot, None)
+        queue[slot] = Noted(serial, change, earlier)
         return serial
 
     @property
@@ -174,17 +186,16 @@ class Ledger:
         left = _move(self._logins, taken, most - min(len(self._others), most // 4))
         left = _move(self._others, taken, left + min(len(self._others), most // 4))
         end = Chain(self._stored.book, self._stored.seq, self._stored.hash)
-        self._flying = end.extend([change for _, change in sorted(chain.from_iterable(taken.values()))])
+        self._flying = end.extend([noted.change for noted in _in_order(taken)])
         self._flying_slots = taken
-        return self._flying, [noted[-1][1] for noted in taken.values()]
+        return self._flying, [noted.change for noted in taken.values()]
 
     def confirm(self) -> None:
         """The batch under way is on disk."""
         last = self._flying[-1]
         self._stored = Chain(last.book, last.seq, last.hash)
-        for noted in self._flying_slots.values():
-            for serial, _ in noted:
-                del self._pending[serial]
+        for noted in _all_of(self._flying_slots):
+            del self._pending[noted.serial]
         if not self._pending:
             self._pending = {}  # without the places of those that were in it
         self._flying = ()
@@ -194,8 +205,9 @@ class Ledger:
         """Nothing of the batch under way was stored: it will be a part of the next one."""
         flying, self._flying, self._flying_slots = self._flying_slots, (), {}
         for slot, noted in flying.items():
-            later = self._logins.pop(slot, []) or self._others.pop(slot, [])
-            noted.extend(later)
+            later = self._logins.pop(slot, None) or self._others.pop(slot, None)
+            if later is not None:
+                flying[slot] = _after(noted, later)
         self._logins = {**flying, **self._logins}
 
     def settle(self, stored_seq: int) -> bool:
@@ -215,8 +227,8 @@ class Ledger:
         before = len(self._pending)
         for queue in (self._logins, self._others):
             for slot in [each for each in queue if each[:2] == (tenant, pool) and first <= each[2] <= last]:
-                for serial, _ in queue.pop(slot):
-                    del self._pending[serial]
+                for noted in _all_of({slot: queue.pop(slot)}):
+                    del self._pending[noted.serial]
         return before - len(self._pending)
 
     def abandon(self) -> None:
@@ -240,7 +252,7 @@ def _move(queue: _Queue, taken: _Queue, most: int) -> int:
         if most <= 0:
             break
         moved[slot] = noted
-        most -= len(noted)
+        most -= noted.count
     if len(moved) == len(queue):
         queue.clear()
     else:
@@ -248,3 +260,33 @@ def _move(queue: _Queue, taken: _Queue, most: int) -> int:
             del queue[slot]
     taken.update(moved)
     return max(most, 0)
+
+
+def _all_of(queue: _Queue) -> list[Noted]:
+    """Return all changes of a queue; those of a slot are next to each other, the last one first."""
+    found: list[Noted] = []
+    for noted in queue.values():
+        found.append(noted)
+        earlier = noted.earlier
+        while earlier is not None:
+            found.append(earlier)
+            earlier = earlier.earlier
+    return found
+
+
+def _in_order(queue: _Queue) -> list[Noted]:
+    """Return all changes of a queue as they were made."""
+    found = _all_of(queue)
+    found.sort(key=_serial_of)
+    return found
+
+
+def _serial_of(noted: Noted) -> int:
+    return noted.serial
+
+
+def _after(noted: Noted, later: Noted) -> Noted:
+    """Return the later changes of a slot as following the earlier ones."""
+    for each in reversed(_all_of({("", "", 0): later})):
+        noted = Noted(each.serial, each.change, noted)
+    return noted

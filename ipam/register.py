@@ -37,6 +37,7 @@ class Register:
         self.clock_quality = ClockQuality.UNKNOWN
         self.ledger = Ledger(chain or Chain(node), most_waiting)
         self.shelves: dict[tuple[str, str], Shelf] = {}
+        self.numbered: list[Shelf] = []  # by their numbers, those that are gone, too
         self.set_aside: dict[tuple[str, str, Kind], tuple[str, Unit]] = {}  # reservations: VRF and unit
         self.waiting: dict[Shelf, float] = {}  # shelves with slots that wait, and when the first may go on
         self._stale: set[tuple[str, str, Space]] = set()
@@ -49,12 +50,17 @@ class Register:
 
     def add_pool(self, pool: Pool, *, divided: bool = False) -> Shelf:
         """Take a pool in. It must be free of faults and overlaps. A divided one has no slots before `gain_block`."""
-        shelf = Shelf(pool, divided=divided)
-        self.shelves[pool.tenant, pool.name] = shelf
+        shelf = self._new_shelf(pool, divided=divided)
         shelf.allocator.tallies = (shelf.allocator.counts, *self._tallies(pool))
         if not divided:
             shelf.open_slots(0, max(pool.next_slot - 1, 0))
         self._stale.add((pool.tenant, pool.vrf, space_of(pool)))
+        return shelf
+
+    def _new_shelf(self, pool: Pool, *, divided: bool) -> Shelf:
+        shelf = Shelf(pool, len(self.numbered), divided=divided)
+        self.numbered.append(shelf)
+        self.shelves[pool.tenant, pool.name] = shelf
         return shelf
 
     def redefine(self, pool: Pool) -> Shelf:
@@ -151,8 +157,7 @@ class Register:
         shelf = self.shelves.get((tenant, name))
         if shelf is None:
             pool = Pool(tenant=tenant, vrf=vrf, name=name, kind=Kind.FIXED, unit_length=0, ranges=())
-            shelf = Shelf(pool, divided=False)
-            self.shelves[tenant, name] = shelf
+            shelf = self._new_shelf(pool, divided=False)
         return shelf
 
     def add_fixed(self, shelf: Shelf, unit: Unit, slot: int | None = None) -> int:
@@ -190,7 +195,6 @@ class Register:
         self._last_at = at
         allocator, pool = shelf.allocator, shelf.pool
         new = allocator.states[cell]
-        subscriber, nas, circuit, mac = tenure.party
         fields = (  # in the order of `Change`; `_value_` is `value` without a call
             at,
             self.boot,
@@ -200,14 +204,14 @@ class Register:
             pool.name,
             shelf.kind,
             tenure.address,
-            tenure.unit[2],
+            tenure.length,
             tenure.lease_id,
             tenure.owner,
-            subscriber,
+            tenure.subscriber,
             tenure.session,
-            nas,
-            circuit,
-            mac,
+            tenure.nas,
+            tenure.circuit,
+            tenure.mac,
             STATE_NAMES[old],
             STATE_NAMES[new],
             cause._value_,
@@ -239,14 +243,17 @@ class Register:
         events, last_changes = sealed
         rows: list[LeaseRow] = []
         fences: dict[Fence, None] = {}
+        shelf: Shelf | None = None
         for change in last_changes:
-            shelf = self.shelves[change.tenant, change.pool]
-            cell = shelf.allocator.cell_at(change.slot)
+            tenant, name, slot = change[3], change[5], change[20]
+            if shelf is None or shelf.pool.name != name or shelf.pool.tenant != tenant:
+                shelf = self.shelves[tenant, name]
+            cell = shelf.allocator.cell_at(slot)
             if cell != NONE:
                 rows.append(shelf.row(cell, change))
                 if shelf.divided:
                     segment = shelf.allocator.segment_of(cell)
-                    fences[Fence(change.tenant, change.pool, segment.block, segment.fence)] = None
+                    fences[Fence(tenant, name, segment.block, segment.fence)] = None
         return Batch(self.node, events, tuple(rows), tuple(fences))
 
     # --- counts ----------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ def renumber(
         cell = shelf.allocator.cell_at(shelf.slot_of(unit))
         tenure: Tenure | None = shelf.tenures.get(cell)
         if tenure is not None:
-            ended.extend(book.end_all(shelf, cell, tenure, Cause.RENUMBERED, now, at))
+            ended.extend(book.end_all(shelf, tenure, Cause.RENUMBERED, now, at))
     return tuple(ended)
 
 

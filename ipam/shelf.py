@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from sys import intern
 from typing import Final
 
-from ipam.address import Unit, text
+from ipam.address import Unit, new_unit, text
 from ipam.allocator import Allocator
 from ipam.cells import NONE
 from ipam.history import NOBODY, Change, Party, new_party
@@ -25,6 +25,7 @@ from ipam.kinds import (
 from ipam.layout import Counted, Listed, PortBlocks, layout_of
 from ipam.ledger import Brief, LeaseRow, new_row
 from ipam.model import Pool, Range, blocks_per_address
+from ipam.native import mypyc_attr
 from ipam.segment import Segment
 
 # Marks that only stored rows have, beside those of the allocator.
@@ -36,32 +37,36 @@ LIVE: Final = frozenset((LeaseState.TENTATIVE.value, LeaseState.BOUND.value))
 _BETWEEN: Final = "\x1f"  # cannot be in an owner's key, which is clean
 
 
+@mypyc_attr(acyclic=True)  # of which there are millions, and no collector has to look at them
 class Tenure:
     """Who has a slot, or had it until it is free again. `claims` counts the bundles that it is in.
 
-    There are as many as there are leases, so a party is kept as its fields, and what can be made anew is not kept.
+    There are as many as there are leases, so a party and a unit are kept as their fields, and what can be made anew
+    is not kept. `shelf`, by its number, and `cell` are its place while it is in a bundle.
     """
 
     __slots__ = (
-        "_address",
         "bundle_id",
+        "cell",
         "circuit",
         "claims",
         "lease_id",
+        "length",
         "mac",
         "nas",
         "owner",
         "serial",
         "session",
+        "shelf",
         "since_at",
+        "space",
         "subscriber",
-        "unit",
+        "value",
     )
 
     def __init__(self, lease_id: int, unit: Unit, owner: str, party: Party, at: float) -> None:
         self.lease_id = lease_id
-        self.unit = unit
-        self._address = ""
+        self.space, self.value, self.length = unit
         self.owner = owner
         self.subscriber, self.nas, self.circuit, self.mac = party
         self.session = ""
@@ -69,6 +74,8 @@ class Tenure:
         self.claims = 0
         self.bundle_id = 0
         self.serial = 0  # of the change that made it its owner's
+        self.shelf = NONE
+        self.cell = NONE
 
     @property
     def party(self) -> Party:
@@ -82,9 +89,12 @@ class Tenure:
     @property
     def address(self) -> str:
         """The unit as text, without its length."""
-        if not self._address:
-            self._address = text(self.unit.space, self.unit.value)
-        return self._address
+        return text(self.space, self.value)
+
+    @property
+    def unit(self) -> Unit:
+        """What the slot is."""
+        return new_unit(Unit, (self.space, self.value, self.length))
 
 
 class Shelf:
@@ -93,9 +103,10 @@ class Shelf:
     A divided pool has no slots here until the node owns blocks of it.
     """
 
-    __slots__ = ("allocator", "divided", "kind", "layout", "pool", "space", "tenures")
+    __slots__ = ("allocator", "divided", "kind", "layout", "number", "pool", "space", "tenures")
 
-    def __init__(self, pool: Pool, *, divided: bool) -> None:
+    def __init__(self, pool: Pool, number: int, *, divided: bool) -> None:
+        self.number = number  # among those of its register
         self.pool = pool
         self.divided = divided
         self.kind = pool.kind.value
@@ -212,28 +223,27 @@ class Shelf:
 
     def row(self, cell: int, last: Change) -> LeaseRow:
         """Return a slot as it is stored now; `last` is the last change of it."""
-        tenure = self.tenures.get(cell)
-        whose: tuple[int, int, float, str]
-        if tenure is None:
-            owner, party = self.owner_of(cell), NOBODY
-            whose = (0, 0, last.at, "")
-        else:
-            owner, party = tenure.owner, tenure.party
-            whose = (tenure.lease_id, tenure.bundle_id, tenure.since_at, tenure.session)
-        fields = (
-            last.tenant,
-            last.pool,
-            last.slot,
-            last.vrf,
+        tenure = self.tenures.get(cell) or Tenure(0, self.unit(cell), self.owner_of(cell), NOBODY, last[0])
+        fields = (  # in the order of `LeaseRow`; the numbers are those of the fields of `Change`
+            last[3],
+            last[5],
+            last[20],
+            last[4],
             self.space or self.unit(cell).space.value,
-            last.address,
-            last.length,
-            owner or None,
-            last.new,
+            last[7],
+            last[8],
+            tenure.owner or None,
+            last[17],
             self._stored_marks(cell),
-            *whose,
-            *party,
-            last.fence,
+            tenure.lease_id,
+            tenure.bundle_id,
+            tenure.since_at,
+            tenure.session,
+            tenure.subscriber,
+            tenure.nas,
+            tenure.circuit,
+            tenure.mac,
+            last[21],
         )
         return new_row(LeaseRow, fields)
 

@@ -116,7 +116,7 @@ class Steward:
             return ()
         shelf, cell = found
         tenure = shelf.tenures.get(cell)
-        return () if tenure is None else self.book.end_all(shelf, cell, tenure, Cause.OPERATOR, now, at)
+        return () if tenure is None else self.book.end_all(shelf, tenure, Cause.OPERATOR, now, at)
 
     def decline(self, tenant: str, vrf: str, unit: Unit, now: float, at: float) -> tuple[int, ...]:
         """The owner found the address in use: end its bundles, keep it from everybody for the decline time.
@@ -134,7 +134,7 @@ class Steward:
         shelf.allocator.shun(cell, DECLINED, now)
         self.register.record(shelf, cell, old, Cause.DECLINED, at)
         tenure = shelf.tenures.pop(cell, None)
-        return () if tenure is None else self.book.end_all(shelf, cell, tenure, Cause.DECLINED, now, at)
+        return () if tenure is None else self.book.end_all(shelf, tenure, Cause.DECLINED, now, at)
 
     def _cell(self, tenant: str, vrf: str, unit: Unit) -> tuple[Shelf, int] | None:
         place = self.register.locate(tenant, vrf, unit)

@@ -61,7 +61,7 @@ async def save_batch(connection: AsyncConnection, batch: Batch) -> None:
         await _check_fences(connection, batch)
     rows = sorted(batch.rows)  # by their key, for two nodes must not lock rows crosswise
     if connection.dialect.name == "sqlite":
-        await _SQLITE_EVENT.write(connection, [_event_values(each) for each in batch.events])
+        await _SQLITE_EVENT.write(connection, batch.events, _flat_events)
         await _SQLITE_UPSERT.write(connection, rows)
         return
     for events in _chunks(batch.events):
@@ -78,8 +78,17 @@ def _chunks(of: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
 
 
 def _event_values(event: HistoryEvent) -> tuple[Any, ...]:
-    book, seq, change, _, own = event
-    return book, seq, *change, own
+    return tuple(_flat_events((event,)))
+
+
+def _flat_events(events: Sequence[HistoryEvent]) -> list[Any]:
+    """Return the values of the columns of events, one after the other."""
+    values: list[Any] = []
+    for book, seq, change, _, own in events:
+        values += (book, seq)
+        values += change
+        values.append(own)
+    return values
 
 
 async def _check_fences(connection: AsyncConnection, batch: Batch) -> None:

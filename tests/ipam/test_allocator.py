@@ -69,7 +69,7 @@ def test_every_slot_that_is_not_excluded_is_given_out_once(
     exclusions = tuple((base + first, base + min(first + more, 63)) for first, more in spans)
     order = Order.SHUFFLED if shuffled else Order.SEQUENTIAL
     shelf = Shelf(
-        pool("a", Kind.V4, "10.0.0.0/26", exclusions=exclusions, order=order, key=b"k"), divided=False
+        pool("a", Kind.V4, "10.0.0.0/26", exclusions=exclusions, order=order, key=b"k"), 0, divided=False
     )
     shelf.open_slots(0, 63)
     made = shelf.allocator

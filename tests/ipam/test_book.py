@@ -205,6 +205,30 @@ def test_no_lease_begins_while_the_store_is_behind_but_live_ones_are_told() -> N
     assert house.book.expire_due(1e9, house.at, 100) == 0
 
 
+def test_what_a_login_could_not_use_is_free_for_the_next() -> None:
+    at = House(
+        pool("home", Kind.V4, "10.0.0.1"),
+        pool("delegated", Kind.PD, "2001:db8::/56", state=PoolState.DISABLED),
+    )
+    at.refused("ann", v4("home"), PD)
+    with pytest.raises(ValueError, match="twice"):
+        at.book.take("ann", request(v4("home"), v4("home")), at.now, at.at)
+    assert units(at.take("bob", v4("home"))) == ["10.0.0.1"]
+    assert at.faults() == ()
+
+
+def test_bundles_of_one_owner_are_known_oldest_first_whichever_of_them_ends() -> None:
+    at = House(pool("home", Kind.V4, "10.0.0.0/24"))
+    first, second, third = (at.session("ann", v4("home"), name=f"s{number}") for number in range(3))
+    assert at.book.bundles_of(TENANT, "ann") == (first.id, second.id, third.id)
+    at.stop(second, "s1")
+    assert at.book.bundles_of(TENANT, "ann") == (first.id, third.id)
+    at.stop(first, "s0")
+    assert at.book.bundles_of(TENANT, "ann") == (third.id,)
+    at.stop(third, "s2")
+    assert at.book.bundles_of(TENANT, "ann") == ()
+
+
 def test_a_restart_knows_sessions_and_their_bundles_and_begins_all_waits_anew() -> None:
     pools = (small(), pool("delegated", Kind.PD, "2001:db8::/48"))
     house = House(*pools)
