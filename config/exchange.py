@@ -50,6 +50,11 @@ class Peer(Section):
     certificate_key: FilePath | None = Field(
         default=None, description="Private key of `certificate` (PEM).", json_schema_extra=restart("a path")
     )
+    plain_http: bool = Field(
+        default=False,
+        description="`url` may begin with http: everybody on the way can read it. For tests, and tunnels.",
+        json_schema_extra=restart("true or false"),
+    )
     ca: FilePath | None = Field(
         default=None,
         description="Authorities that the other side's certificate must come from (PEM); without it the system's.",
@@ -60,6 +65,8 @@ class Peer(Section):
     def _certificate_has_a_key(self) -> Peer:
         if (self.certificate is None) != (self.certificate_key is None):
             raise ValueError("certificate and certificate_key belong together")
+        if self.url is not None and self.url.startswith("http:") and not self.plain_http:
+            raise ValueError("a URL without https needs `plain_http`")
         return self
 
 
@@ -263,8 +270,8 @@ class SinkTable(Peer):
     )
     distinct_ids: bool = Field(
         default=True,
-        description="`radacct`: a session whose Acct-Session-Id another open one has gets a suffix there, since the platform "
-        "takes both for one.",
+        description="`radacct`: a session whose Acct-Session-Id another open one has gets a suffix there: platforms "
+        "take both for one.",
         json_schema_extra=restart("true or false"),
     )
     new_rows_per_min: int = Field(

@@ -12,10 +12,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, Strict, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from config.address import parse
+from config.api import Api
 from config.base import (
-    ADDRESS,
     ADDRESSES,
-    Address,
     Addresses,
     FilePath,
     Reference,
@@ -232,33 +231,6 @@ class Accounting(Section):
         if pending < batch:
             raise ValueError(f"max_batch_records is {batch}, and that many must be able to wait")
         return pending
-
-
-class Api(Section):
-    """The HTTP interface and the admin socket."""
-
-    listen: Address = Field(
-        default="127.0.0.1:8080",
-        description="Where health and metrics are served over HTTP.",
-        json_schema_extra=restart(ADDRESS),
-    )
-    admin_socket: FilePath | None = Field(
-        default=None,
-        description="Unix socket of the command line; without it `admin.sock` in `edge.state_dir`.",
-        json_schema_extra=restart("a path"),
-    )
-    admin_group: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Group whose members may use the admin socket, beside root and the daemon's user. They "
-        "must also be able to reach the directory of the socket, which `edge.state_dir` does not allow.",
-        json_schema_extra=restart("the name of a group"),
-    )
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """`listen` as (host, port)."""
-        return parse(self.listen)
 
 
 class Store(Section):
