@@ -71,6 +71,7 @@ format: setup
 
 docs: setup
 	$(BIN)/python -m config.reference > docs/config.md
+	$(BIN)/python -m daemon.api.document > docs/openapi.json
 
 bench: compile
 	$(BIN)/python bench/run.py --write

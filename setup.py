@@ -39,6 +39,8 @@ HOT_PATH = [
     "daemon/aaa/storm.py",
     "daemon/aaa/token.py",
     "daemon/metrics.py",
+    "daemon/sync/outbox/accounting_text.py",
+    "daemon/sync/outbox/envelope.py",
     "ipam/address.py",
     "ipam/allocator.py",
     "ipam/book.py",

@@ -47,6 +47,17 @@ KINDS = (
     ("definition-refused", "the platform wants a pool or selector that cannot be as it wants it"),
     ("address-conflict", "an address is in use by somebody whose it is not"),
     ("staff-login", "somebody of the staff logged in to a device, or was refused"),
+    ("feed-connected", "a feed's platform answers"),
+    ("feed-lost", "a feed's platform cannot be reached, or does not answer as it should"),
+    ("feed-snapshot", "all of a feed is read anew, or what was read is served now"),
+    ("feed-refused", "what a feed brought was not applied"),
+    ("feed-repaired", "objects were not what the platform has, and are again"),
+    ("feed-clock-skew", "the platform's clock and ours are apart, or together again"),
+    ("data-older", "a platform has been silent for so long that its tenant's data are older by a step"),
+    ("data-fresh", "a tenant's data are up to date again"),
+    ("outbox-replay", "a sink is told again what it had acknowledged, or skips what it has"),
+    ("outbox-incarnation", "a sink has what this edge never told, or has lost: numbers begin anew"),
+    ("outbox-pressure", "the database or its disk fills, or has room again"),
     ("relay-request", "a client of the CoA relay has asked for a Disconnect or a change, and was answered"),
 )
 """Every kind of event, with what it means."""
@@ -93,6 +104,7 @@ class Events:
         self._limiter = logs.Limiter(_LOGGED_PER_S)
         self._last_seq = int(wall()) * _NUMBERS_PER_S
         self.counts: dict[str, int] = {name: 0 for name, _ in KINDS}
+        self.listeners: list[Callable[[Event], None]] = []  # each is told of every event, in their order
 
     @property
     def last_seq(self) -> int:
@@ -134,6 +146,8 @@ class Events:
         held = self._limiter.allow(kind, self._monotonic())
         if held is not None:
             self._log(kind, **_line(event, held))
+        for listener in self.listeners:
+            listener(event)
         return event
 
     def newest_first(

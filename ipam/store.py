@@ -188,17 +188,22 @@ async def kept_from(connection: AsyncConnection, book: str) -> Chain:
     return Chain(book) if found is None else Chain(book, int(found[0]), bytes(found[1]))
 
 
-async def prune(connection: AsyncConnection, book: str, before_at: float, most: int) -> int:
+async def prune(
+    connection: AsyncConnection, book: str, before_at: float, most: int, through_seq: int | None = None
+) -> int:
     """Delete up to `most` of the oldest events, all before that event time; return how many went.
 
-    Only from the beginning of the chain: a later event with an earlier time stays until all before it may go. The
-    hash of the last one that went is kept, so that the rest can still be verified.
+    None beyond number `through_seq`, where one is given: those behind it have yet to be told. Only from the beginning
+    of the chain: a later event with an earlier time stays until all before it may go. The hash of the last one that went
+    is kept, so that the rest can still be verified.
     """
     young = select(func.min(EVENT.c.seq)).where(EVENT.c.book == book, EVENT.c.at >= before_at)
     first_young = (await connection.execute(young)).scalar()
     old = select(EVENT.c.seq, EVENT.c.hash).where(EVENT.c.book == book).order_by(EVENT.c.seq).limit(most)
     if first_young is not None:
         old = old.where(EVENT.c.seq < first_young)
+    if through_seq is not None:
+        old = old.where(EVENT.c.seq <= through_seq)
     rows = (await connection.execute(old)).all()
     if not rows:
         return 0

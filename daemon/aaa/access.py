@@ -16,6 +16,7 @@ from daemon.aaa.loops import Loops
 from daemon.aaa.nas import Client
 from daemon.aaa.prepared import NOTHING, Prepared
 from daemon.aaa.reasons import Deny, Drop
+from daemon.aaa.rejects import Rejects
 from daemon.aaa.reservations import Permit, caller_of
 from daemon.aaa.standing import FULL, Books, Question, Standing, treated
 from daemon.aaa.trace import Trace
@@ -78,6 +79,7 @@ class Access:
         self._numbers = numbers
         self._hashes_free = max_pending_hashes
         self.reject_delay_s = reject_delay_s
+        self.rejects = Rejects()
 
     def turn(self) -> None:
         """A batch begins."""
@@ -318,13 +320,12 @@ class Access:
         decision.reason = reason
         self._counts.add(_ACCESS_REQUEST, decision.client.label, "reject", reason)
         self._trace.deny(decision)
-        packet = decision.packet
-        login = None if reason is Deny.RETRY_LOOP else _login(packet)
+        self.rejects.add(decision)
+        login = None if reason is Deny.RETRY_LOOP else _login(decision.packet)
         if login is not None and self._loops.refused(login, decision.subscriber, decision.at):
             self._on_event("retry-loop", decision, reason)
-        attributes = credentials.failure(packet)
-        message = decision.client.index.tenant.reject_message
-        if message:
+        attributes = credentials.failure(decision.packet)
+        if message := decision.client.index.tenant.reject_message:
             attributes += attribute(_REPLY_MESSAGE, message.encode()[:253])
         return authentic.refuse(decision, attributes, self.reject_delay_s, self._counts)
 

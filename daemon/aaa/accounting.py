@@ -119,6 +119,7 @@ class Accounting:
         self.unpermitted: set[tuple[str, str]] = set()  # subscribers of new sessions without a permit of ours
         self.late: deque[Late] = deque()
         self.failing: str | None = None  # why the store refuses, while it does
+        self.refusal = Drop.JOURNAL_FULL  # why the journal does not take a record: that, or the disk is full
         self.journal: Journal[Pending]
 
     def turn(self) -> None:
@@ -140,7 +141,7 @@ class Accounting:
             pending = gathered.newest
             pending.others = gathered.others
             if not self.journal.append(pending.record, pending):
-                self._forget(pending, Drop.JOURNAL_FULL)
+                self._forget(pending, self.refusal)
 
     def release_interims(self) -> None:
         """Journal all that was held back: the daemon stops."""
@@ -181,16 +182,15 @@ class Accounting:
                 endpoint.duplicates.keep(key, packet.authenticator, b"")
                 return None
         if not self.journal.append(record, pending):
-            self._counts.add(_ACCOUNTING_REQUEST, client.label, "drop", Drop.JOURNAL_FULL)
+            self._counts.add(_ACCOUNTING_REQUEST, client.label, "drop", self.refusal)
             return None
         endpoint.duplicates.keep(key, packet.authenticator, b"")
         return None
 
     def _status(self, client: Client, packet: Packet, peer: bytes) -> bytes | None:
-        """Answer a Status-Server with Accounting-Response, unless records cannot be stored: then the NAS
-        shall turn to another server (RFC 5997 section 4.2)."""
+        """Answer a Status-Server, unless nothing can be stored: another server shall be asked (RFC 5997 4.2)."""
         signer = authentic.status_signer(client, packet, peer, Code.ACCESS_REQUEST)
-        if isinstance(signer, Key) and self.failing is not None:
+        if isinstance(signer, Key) and (self.failing is not None or self.refusal is Drop.DISK_FULL):
             signer = Drop.STORE_UNAVAILABLE
         if not isinstance(signer, Key):
             self._counts.add(packet.code, client.label, "drop", signer)

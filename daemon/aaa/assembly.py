@@ -26,6 +26,7 @@ from daemon.aaa.lease_keeping import LeaseKeeping
 from daemon.aaa.leasing import Held, Leasing, ReadText
 from daemon.aaa.loops import LoopLimits, Loops
 from daemon.aaa.nas import Clients
+from daemon.aaa.reasons import Drop
 from daemon.aaa.reconcile import Unchangeable
 from daemon.aaa.report import Belief
 from daemon.aaa.reservations import Reservations
@@ -39,7 +40,7 @@ from daemon.aaa.trace import Trace
 from daemon.aaa.usage import UsageBook
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
-from daemon.events import Events
+from daemon.events import Event, Events
 from daemon.leases.addresses import Addresses
 from daemon.leases.cgnat_ingest import Ingest
 from daemon.metrics import RequestCounts
@@ -165,6 +166,17 @@ class RequestPath:
             options.session_flush_s,
             self.port_blocks,
         )
+        events.listeners.append(self._allowance_event)
+
+    def _allowance_event(self, event: Event) -> None:
+        """A window that began anew or a bonus is news about an allowance, though nothing more was counted."""
+        if event.kind in ("allowance-reached", "allowance-restored"):
+            self.keeper.look_at_quota(event.tenant, event.subscriber)
+
+    def accept_accounting(self, taken: bool) -> None:
+        """Take accounting, or do not acknowledge any more because the disk is full; logins go on."""
+        self.journal.full = not taken
+        self.accounting.refusal = Drop.JOURNAL_FULL if taken else Drop.DISK_FULL
 
     def _build_accounting(
         self, index: Index, writer: Writer, options: Options, on_fault: Callable[[int], None]

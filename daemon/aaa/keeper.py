@@ -15,17 +15,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.aaa.accounting import Accounting
 from daemon.aaa.nas import Clients
+from daemon.aaa.quota_told import QuotaTold
 from daemon.aaa.session import TRACKED, Closed, Session
 from daemon.aaa.session_codec import from_row, to_row
 from daemon.aaa.standing import Books
-from daemon.aaa.usage import Taken
+from daemon.aaa.telling import QUOTA, SESSIONS, news_of, quota_news
+from daemon.aaa.usage import Balance, Taken, balances
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.leases.cgnat_ingest import Ingest
 from daemon.leases.settled_clock import SettledClock
 from daemon.replica.index import Index
 from daemon.replica.rules import NO_RULES
-from daemon.store import binding_rows, jobs, journal, session_address_news, session_rows, usage_rows
+from daemon.store import (
+    binding_rows,
+    jobs,
+    journal,
+    outbox_rows,
+    session_address_news,
+    session_rows,
+    usage_rows,
+)
 from daemon.store.session_address_news import Written
 from daemon.store.session_rows import APPLIED_SEQ
 from daemon.store.writer import Writer
@@ -39,6 +49,7 @@ _DAY_S = 86_400.0
 _USAGE_S = 400 * _DAY_S  # of subscribers that are gone: longer than any window but the total
 _REPEATS_S = 30.0  # a NAS gives up well before that
 _REPEATS_MOST = 100_000
+_SPARED_S = 3600.0
 _MISSED = 3  # reports of a session whose NAS is gone from the data
 _INTERIM_S = 600.0  # between them, where it is not known what the session was granted
 
@@ -68,7 +79,12 @@ class Keeper:
         flush_s: float,
         port_blocks: Ingest,
     ) -> None:
-        """`counted` gathers the subscribers whose use of allowances has been counted since somebody took them."""
+        """`counted` gathers the subscribers whose use of allowances has been counted since somebody took them.
+
+        `applied_seq` is how far the stored sessions have the journal. `acknowledged_through` says up to where
+        everybody who is told of its records has acknowledged them, None where nobody is told. `spare`: the disk
+        fills, and what is acknowledged is dropped after an hour.
+        """
         self._engine = engine
         self._writer = writer
         self._index = index
@@ -82,7 +98,11 @@ class Keeper:
         self._flush_s = flush_s
         self._port_blocks = port_blocks
         self._addresses: Written = Written(TRACKED)
-        self._applied_seq = 0
+        self._saving = asyncio.Lock()  # what is news is compared with what was told before
+        self._quota = QuotaTold(self._used_up)
+        self.acknowledged_through: Callable[[], int | None] = _all_acknowledged
+        self.applied_seq = 0
+        self.spare = False
         self._settled = SettledClock()
         self._missing: dict[tuple[str, str], float] = {}  # NASes of live sessions that are gone, since when
 
@@ -95,22 +115,26 @@ class Keeper:
         sessions = self._sessions
         sessions.forgotten_before = at - self._retention.memory_s
         self.unreadable = self._books.bindings.restore(await binding_rows.read_all(self._engine))
-        self.unreadable += self._books.usage.load(await usage_rows.read_all(self._engine))
+        usages = await usage_rows.read_all(self._engine)
+        self.unreadable += self._books.usage.load(usages)
+        self._quota.load(usages)
         for row in await session_rows.read_recent(self._engine, sessions.forgotten_before):
             sessions.add(from_row(row))
-        self._applied_seq = int(await session_rows.read_mark(self._engine, APPLIED_SEQ) or 0)
-        sessions.folded_seq = self._applied_seq
-        await self._port_blocks.restore(self._engine, self._applied_seq, at)
+        self.applied_seq = int(await session_rows.read_mark(self._engine, APPLIED_SEQ) or 0)
+        sessions.folded_seq = self.applied_seq
+        await self._port_blocks.restore(self._engine, self.applied_seq, at)
         standard = vendors.find("standard")
         assert standard is not None
         folded = 0
         recent = await journal.seq_before(self._engine, at - _REPEATS_S, _REPEATS_MOST)
-        async for batch in journal.read(self._engine, min(self._applied_seq, recent)):
+        async for batch in journal.read(self._engine, min(self.applied_seq, recent)):
             for numbered in batch:
                 record = numbered.record
+                if record.elided:  # it is in the stored sessions
+                    continue
                 if numbered.seq > recent:
                     remember(record)
-                if numbered.seq <= self._applied_seq:
+                if numbered.seq <= self.applied_seq:
                     continue
                 client = clients.get(record.tenant, record.nas)
                 profile = standard if client is None else client.profile
@@ -217,21 +241,18 @@ class Keeper:
         await self._port_blocks.flush(self._writer, settled)
         waiting = list(sessions.dirty)
         for start in range(0, len(waiting), _SLICE):
-            # What another slice has taken along is written already.
-            batch = [each for each in waiting[start : start + _SLICE] if each in sessions.dirty]
-            for session in batch:
-                self._count(session)
-            await self._save(self._books.usage.take(batch))
+            await self._save_batch(waiting[start : start + _SLICE])
         while self._books.usage.dirty:
-            await self._save(self._books.usage.take_some(_SLICE))
+            async with self._saving:
+                await self._save(self._books.usage.take_some(_SLICE))
         await self._save_bindings()
-        if settled > self._applied_seq:
+        if settled > self.applied_seq:
 
             async def mark(connection: AsyncConnection) -> None:
                 await session_rows.save_mark(connection, APPLIED_SEQ, settled)
 
             await self._writer.commit(mark)
-            self._applied_seq = settled
+            self.applied_seq = settled
 
     def _count(self, session: Session) -> None:
         """Add what a session has used since its last row to its subscriber's windows."""
@@ -247,20 +268,39 @@ class Keeper:
         if rules.allowances and session.closed_at is None:
             self.counted.add((session.tenant, session.subscriber))
 
+    async def _save_batch(self, batch: list[Session]) -> None:
+        """Write some sessions, and what has to be written with them."""
+        async with self._saving:
+            # What another slice has taken along is written already.
+            batch = [each for each in batch if each in self._sessions.dirty]
+            for session in batch:
+                self._count(session)
+            await self._save(self._books.usage.take(batch))
+
     async def _save(self, taken: Taken) -> None:
-        """Write session rows and usage rows in one transaction; see `aaa.usage` for why that must be so."""
+        """Write session rows, usage rows and what is news in them, in one transaction.
+
+        `aaa.usage` says why the rows must be together; events are there exactly if what they tell of is.
+        """
         sessions = self._sessions
         sessions.dirty.difference_update(taken.sessions)
         rows = [to_row(session) for session in taken.sessions]
+        news = [(session, *news_of(session)) for session in taken.sessions]
+        told = [event for _, _, events in news for event in events]
+        usages, turned = self._quota.turn(taken.rows)
+        at = self._clock.wall()
+        quota = [event for each in turned for event in quota_news(each, at)]
         others = {session.uid: session.others for session in taken.sessions if session.others}
         for session in taken.sessions:
             session.others = []
-        news = self._addresses.take(taken.sessions, lambda session: others.get(session.uid, ()))
+        shown = self._addresses.take(taken.sessions, lambda session: others.get(session.uid, ()))
 
         async def save(connection: AsyncConnection) -> None:
             await session_rows.save(connection, rows)
-            await session_address_news.save_news(connection, news)
-            await usage_rows.save(connection, taken.rows)
+            await session_address_news.save_news(connection, shown)
+            await usage_rows.save(connection, usages)
+            await outbox_rows.append(connection, SESSIONS, told)
+            await outbox_rows.append(connection, QUOTA, quota)
 
         try:
             await self._writer.commit(save)
@@ -271,6 +311,25 @@ class Keeper:
                 session.others = [*others.get(session.uid, ()), *session.others]
             self._books.usage.give_back(taken)
             raise
+        for session, now, _ in news:
+            session.told = now
+        self._quota.done(turned)
+
+    def _used_up(self, tenant: str, subscriber: str) -> tuple[Balance, ...] | None:
+        """Return the allowances of a subscriber that are used up, None where it or its plan is not in the data."""
+        known = self._index.tenants.get(tenant)
+        found = None if known is None else known.subscribers.get(subscriber)
+        plan = None if known is None or found is None else known.plans.get(found.plan or "")
+        if known is None or found is None or plan is None:
+            return None
+        usage = self._books.usage.find(tenant, subscriber)
+        held = balances(usage, plan.rules, found.bonus_octets, self._clock.wall(), known.zone)
+        return tuple(each for each in held if each.acts)
+
+    def look_at_quota(self, tenant: str, subscriber: str) -> None:
+        """Something but its traffic may have changed what a subscriber has left: tell with the next flush."""
+        if self._books.usage.find(tenant, subscriber) is not None:
+            self._books.usage.dirty.setdefault((tenant, subscriber), ())
 
     async def _save_bindings(self) -> None:
         rows = self._books.bindings.rows()
@@ -307,10 +366,15 @@ class Keeper:
         """Drop what is old from the store; what the journal has of the last days cannot be had back."""
         at = self._clock.wall()
         gone: list[int] = []
+        acknowledged = self.acknowledged_through()
+        through, journal_s = self.applied_seq, self._retention.journal_s
+        if acknowledged is not None:
+            through = min(through, acknowledged)
+            journal_s = min(journal_s, _SPARED_S) if self.spare else journal_s
 
         async def prune(connection: AsyncConnection) -> None:
             gone.append(
-                await journal.prune(connection, at - self._retention.journal_s, self._applied_seq)
+                await journal.prune(connection, at - journal_s, through)
                 + await session_rows.prune_closed(connection, at - self._retention.closed_s)
                 + await jobs.prune(connection, at - self._retention.jobs_s)
             )
@@ -319,3 +383,7 @@ class Keeper:
         while gone[-1]:
             await self._clock.sleep(0.05)
             await self._writer.commit(prune)
+
+
+def _all_acknowledged() -> int | None:
+    return None

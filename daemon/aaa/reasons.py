@@ -71,6 +71,7 @@ class Drop(StrEnum):
     SUPERSEDED = "superseded"
     HASHES_BUSY = "hashes-busy"
     JOURNAL_FULL = "journal-full"
+    DISK_FULL = "disk-full"  # what the platform has not acknowledged leaves no room for more
     STORE_UNAVAILABLE = "store-unavailable"
     REPLY_TOO_LONG = "reply-too-long"
     NAS_OVERLOAD = "nas-overload"  # more requests waited of this NAS than its share of the queue

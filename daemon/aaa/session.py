@@ -139,6 +139,7 @@ class Session:
         "suspect_since",
         "tenant",
         "terminate_cause",
+        "told",
         "uid",
         "updated_at",
         "username",
@@ -182,6 +183,7 @@ class Session:
         self.bundles: tuple[int, ...] = ()  # of leases of ours that go with it
         self.shown: tuple[bytes | None, ...] = ()  # addresses that were compared with the book of leases
         self.had: tuple[Had, ...] = ()  # leases that ended when we concluded that it was gone
+        self.told: object = None  # what the platform was last told of it: an `aaa.told.Told`
         self._latest: tuple[bytes | None, ...] = (None,) * len(TRACKED)
         self._latest_at = 0.0
         self._at_of: list[float] | None = None
@@ -203,6 +205,11 @@ class Session:
         """The raw values of Framed-IP-Address, Framed-IPv6-Address, Framed-IPv6-Prefix, Delegated-IPv6-Prefix."""
         latest = self._latest
         return latest[0], latest[7], latest[5], latest[6]
+
+    @property
+    def latest(self) -> tuple[bytes | None, ...]:
+        """The tracked values, in the order of TRACKED; the same object as long as none of them changes."""
+        return self._latest
 
     def find(self, attr: Attr) -> bytes | None:
         """Return the latest raw value of a tracked attribute."""

@@ -10,6 +10,7 @@ from daemon.aaa.counters import Counters, Sample, Totals
 from daemon.aaa.grant_codec import from_json, to_json
 from daemon.aaa.session import NO_LINE, TRACKED, Closed, Report, Session
 from daemon.aaa.sessions import place
+from daemon.aaa.told import told_of
 from daemon.store.session_rows import SessionRow
 from radius.codes import Attr
 
@@ -46,6 +47,7 @@ def to_row(session: Session) -> SessionRow:
             for kind, value, at in zip(TRACKED, latest, times, strict=True)
             if value is not None
         },
+        "told": True,  # with this row is written what is news about it
     }
     return SessionRow(
         uid=session.uid,
@@ -114,6 +116,8 @@ def from_row(row: SessionRow) -> Session:
     session.ipv6_octets = (upload, download)
     held = {int(kind): (bytes.fromhex(value), float(at)) for kind, (value, at) in detail["tracked"].items()}
     session.restore_tracked(held)
+    if detail.get("told"):
+        session.told = told_of(session)
     return session
 
 

@@ -1,14 +1,15 @@
-"""The two ASGI applications: health for the network, everything for the admin socket; and how they fail."""
+"""The ASGI applications: everything for the admin socket and the API port, each with its door; and how they fail."""
 
 from __future__ import annotations
 
 import secrets
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.responses import Response
 
@@ -16,43 +17,87 @@ from config.errors import ConfigInvalid
 from daemon import logs
 from daemon.api.admin import admin_router
 from daemon.api.body_limit import BodyLimit
+from daemon.api.failures import FAILURES, say_once
 from daemon.api.health import add_health
 from daemon.api.models import Failure
+from daemon.api.security.audited import Audited
+from daemon.api.security.desk import Security
+from daemon.api.security.door import LocalDoor, NetworkDoor
+from daemon.api.security.guard import declared
+from daemon.api.security.key_routes import add_keys
+from daemon.api.security.oauth import add_oauth
+from daemon.api.security.options import PortOptions
+from daemon.api.security.slow import SlowBody
 from daemon.api.services import Services
 from daemon.errors import StoreUnavailable
 from daemon.sync.problems import DataInvalid
 
+_TITLE = "DotMac Edge"
+_ABOUT = "Show an API key (`X-Api-Key: id.secret`), a Bearer token or a client certificate; see docs/api.md."
 _CODES = {
+    400: "invalid-request",
+    401: "unauthenticated",
+    403: "denied",
     404: "not-found",
     405: "method-not-allowed",
+    408: "too-slow",
     409: "conflict",
     413: "too-large",
     422: "invalid-request",
+    429: "too-many-requests",
 }
 _FAULT = "the daemon has failed at this request; its log says how"
 
 
-def health_app(services: Services, version: str) -> FastAPI:
-    """Return the application of the API port: health and metrics only, no anonymous access to data."""
-    app = FastAPI(title="DotMac Edge", version=version, openapi_url=None, docs_url=None, redoc_url=None)
-    _add_failures(app)
-    add_health(app, services)
-    return app
-
-
-def admin_app(services: Services, version: str) -> FastAPI:
+def admin_app(services: Services, version: str, security: Security | None = None) -> FastAPI:
     """Return the application of the admin socket, where the kernel says who asks."""
-    app = FastAPI(title="DotMac Edge", version=version)
-    _add_failures(app)
-    add_health(app, services)
-    app.include_router(admin_router(services))
+    app = FastAPI(title=_TITLE, version=version, redoc_url=None, responses=FAILURES)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Audited, writer=services.writer, clock=services.clock)
+    _add_answers(app, Middleware(LocalDoor))
+    _add_routes(app, services, security)
     return app
+
+
+def api_app(
+    services: Services,
+    version: str,
+    security: Security,
+    port: PortOptions = PortOptions(),  # noqa: B008 - frozen
+) -> FastAPI:
+    """Return the application of the API port: everything, for who has shown a key, a token or a certificate."""
+    app = FastAPI(title=_TITLE, version=version, redoc_url=None, responses=FAILURES, description=_ABOUT)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SlowBody, options=port)
+    app.add_middleware(Audited, writer=services.writer, clock=services.clock)
+    _add_answers(app, Middleware(NetworkDoor, security=security))
+    _add_routes(app, services, security)
+    say_once(app)
+    return app
+
+
+def _add_routes(app: FastAPI, services: Services, security: Security | None) -> None:
+    add_health(app, services)
+    guarded = APIRouter(dependencies=[Depends(declared)])
+    guarded.include_router(admin_router(services))
+    app.include_router(guarded)
+    if security is not None:
+        own = APIRouter(prefix="/api/v1")
+        add_keys(own, security)
+        add_oauth(own, security)
+        app.include_router(own)
 
 
 def _add_failures(app: FastAPI) -> None:
+    """Answer every failure in one shape, to whom the admin socket has let in; limit what bodies bring."""
+    app.add_middleware(BodyLimit)
+    _add_answers(app, Middleware(LocalDoor))
+
+
+def _add_answers(app: FastAPI, door: Middleware) -> None:
     """Answer every failure in one shape, with the request's id echoed; a fault is logged once."""
     log = logs.logger("api")
-    app.add_middleware(BodyLimit)  # within the one that names the request
+    app.add_middleware(door.cls, *door.args, **door.kwargs)  # within the one that names the request
 
     def answer(request: Request, status: int, failure: Failure) -> JSONResponse:
         named = failure.model_copy(update={"request_id": request.state.request_id})
@@ -74,7 +119,9 @@ def _add_failures(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "failed")
-        return answer(request, error.status_code, Failure(code=code, message=str(error.detail)))
+        shown = answer(request, error.status_code, Failure(code=code, message=str(error.detail)))
+        shown.headers.update(error.headers or {})
+        return shown
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -26,6 +26,7 @@ from daemon.api.cgnat_models import (
     VerificationView,
 )
 from daemon.api.models import Page
+from daemon.api.security import Reach, scope, whose
 from daemon.leases.cgnat import Cgnat, PlanRefused, StoredPlan
 from ipam.cgnat import MAX_PORT, DeterministicPlan, PlanInvalid
 from ipam.cgnat_check import Seen, Unreadable, check, read_export
@@ -52,7 +53,7 @@ def add_cgnat(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Callab
 
 
 def _add_plans(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Callable[[], float]) -> None:
-    @router.get("/plans")
+    @router.get("/plans", dependencies=[scope("ipam:read")])
     async def plans(tenant: str | None = None, every: bool = False) -> Page[CgnatPlanView]:
         """Every version is asked for with `every`, else those in force and to come."""
         at = wall()
@@ -64,7 +65,7 @@ def _add_plans(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Calla
         items = [views.plan_view(each.tenant, each.plan, at, each.added_at) for each in wanted]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.get("/plans/{name}")
+    @router.get("/plans/{name}", dependencies=[scope("ipam:read")])
     async def plan(
         name: str,
         tenant: str | None = None,
@@ -75,7 +76,7 @@ def _add_plans(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Calla
         found = _find(cgnat, tenant_of(tenant), name, version)
         return await asyncio.to_thread(views.detail_view, found, wall(), rows, device)
 
-    @router.post("/plan-proposals")
+    @router.post("/plan-proposals", dependencies=[scope("ipam:read", Reach.OPEN)])
     async def proposal(demand: DemandIn, device: Device | None = None) -> ProposalView:
         wanted = {key: value for key, value in demand.model_dump().items() if key in _DEMAND}
         wanted["ports_per_subscriber"] = demand.ports_per_subscriber or PORTS_PER_SUBSCRIBER
@@ -88,9 +89,9 @@ def _add_plans(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Calla
 
 
 def _add_changes(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Callable[[], float]) -> None:
-    @router.post("/plans", status_code=201)
-    async def add(body: PlanAdd) -> CgnatPlanView:
-        tenant, at = tenant_of(body.tenant), wall()
+    @router.post("/plans", status_code=201, dependencies=[scope("ipam:write", Reach.OWN)])
+    async def add(request: Request, body: PlanAdd) -> CgnatPlanView:
+        tenant, at = tenant_of(whose(request, body.tenant)), wall()
         numbers = {key: value for key, value in body.model_dump().items() if key in _PLAN}
         valid_from = at if body.valid_from is None else body.valid_from
         try:
@@ -102,7 +103,7 @@ def _add_changes(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Cal
             _refuse(done)
         return views.plan_view(tenant, done.plan, at, done.added_at)
 
-    @router.post("/plans/{name}/end")
+    @router.post("/plans/{name}/end", dependencies=[scope("ipam:write")])
     async def end(name: str, tenant: str | None = None, at: At | None = None) -> CgnatPlanView:
         owner, now = tenant_of(tenant), wall()
         done = await cgnat.end(owner, name, now if at is None else at, now)
@@ -114,7 +115,7 @@ def _add_changes(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf, wall: Cal
 
 
 def _add_lookups(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf) -> None:
-    @router.get("/ports")
+    @router.get("/ports", dependencies=[scope("ipam:read")])
     async def ports(inside: IPv4Address | IPv6Address, at: At, tenant: str | None = None) -> Page[PortsView]:
         owner = tenant_of(tenant)
         items: list[PortsView] = []
@@ -123,7 +124,7 @@ def _add_lookups(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf) -> None:
         items += [views.reported_ports(owner, each) for each in await cgnat.ports(owner, str(inside), at)]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.get("/holders")
+    @router.get("/holders", dependencies=[scope("who-had:read")])
     async def holders(
         outside: IPv4Address,
         at: At,
@@ -147,7 +148,7 @@ def _add_lookups(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf) -> None:
             silences=[f"{each.plan} {each.why}".strip() for each in answer.silences],
         )
 
-    @router.post("/plans/{name}/verifications")
+    @router.post("/plans/{name}/verifications", dependencies=[scope("ipam:read")])
     async def verify(
         name: str, request: Request, tenant: str | None = None, version: int | None = None
     ) -> VerificationView:

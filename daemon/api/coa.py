@@ -21,6 +21,7 @@ from daemon.api.listing import sliced
 from daemon.api.live_models import CoaTestView, JobView
 from daemon.api.lookup import of_one_tenant, tenants
 from daemon.api.models import Page
+from daemon.api.security import scope
 from daemon.api.services import Services
 from daemon.store.jobs import Search, count_finished, search_finished
 from radius.authenticator import Key
@@ -31,24 +32,29 @@ from radius.grant import Grant
 def add_coa(router: APIRouter, services: Services) -> None:
     """Add the routes under `/coa-jobs` and `/coa-tests`."""
 
-    @router.get("/coa-jobs")
+    @router.get("/coa-jobs", dependencies=[scope("nas:read")])
     async def jobs(
         finished: bool = False,
+        tenant: str | None = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> Page[JobView]:
+        tenants(services, tenant)
+        engine = services.aaa.enforcement.engine
         if finished:
-            shown, count = await _finished(services, limit, offset)
-        else:
-            engine = services.aaa.enforcement.engine
+            shown, count = await _finished(services, tenant, limit, offset)
+        elif tenant is None:
             shown, count = engine.jobs(limit=limit, offset=offset), engine.job_counts().total()
+        else:
+            own = [each for each in engine.jobs() if each.tenant == tenant]
+            shown, count = own[offset : offset + limit], len(own)
         items = [
             JobView.model_validate(asdict(each) | {"session": str(each.session)})
             async for each in sliced(shown)
         ]
         return Page(items=items, count=count, limit=limit, offset=offset)
 
-    @router.post("/coa-tests")
+    @router.post("/coa-tests", dependencies=[scope("nas:write")])
     async def test(
         nas: str, session: int | None = None, address: str | None = None, tenant: str | None = None
     ) -> CoaTestView:
@@ -71,9 +77,11 @@ def add_coa(router: APIRouter, services: Services) -> None:
         )
 
 
-async def _finished(services: Services, limit: int, offset: int) -> tuple[list[Shown], int]:
+async def _finished(
+    services: Services, tenant: str | None, limit: int, offset: int
+) -> tuple[list[Shown], int]:
     """Return a page of the finished jobs in the store, those of the time before a restart too; and their number."""
-    search = Search(limit=limit, offset=offset)
+    search = Search(tenant=tenant, limit=limit, offset=offset)
     rows = await search_finished(services.engine, search)
     at = services.clock.wall()
     return [row_view(row, at) for row in rows], await count_finished(services.engine, search)

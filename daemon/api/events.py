@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 
 from daemon.api.live_models import EventPage, EventView, StormView
+from daemon.api.security import Reach, scope
 from daemon.api.services import Services
 from daemon.events import KINDS, Event
 
@@ -15,15 +16,16 @@ _MEANINGS = dict(KINDS)
 
 
 def add_events(router: APIRouter, services: Services) -> None:
-    """Add the routes `/events` and `/storm`."""
+    """Add the routes `/recent-events` and `/storm`."""
 
-    @router.get("/events")
+    @router.get("/recent-events", dependencies=[scope("events:read")])
     async def events(
         kind: str = "",
         subscriber: str = "",
         nas: str = "",
         since: float = 0.0,
         after_seq: int | None = None,
+        tenant: str = "",
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     ) -> EventPage:
         if kind and kind not in _MEANINGS:
@@ -31,19 +33,20 @@ def add_events(router: APIRouter, services: Services) -> None:
         last_seq = services.events.last_seq
         if after_seq is None:
             found = services.events.newest_first(
-                limit, kind=kind, subscriber=subscriber, nas=nas, since_at=since
+                limit, kind=kind, tenant=tenant, subscriber=subscriber, nas=nas, since_at=since
             )
         else:
             found = [
                 each
                 for each in services.events.since(after_seq)
                 if each.kind == (kind or each.kind)
+                and each.tenant == (tenant or each.tenant)
                 and each.subscriber == (subscriber or each.subscriber)
                 and each.nas == (nas or each.nas)
             ]
         return EventPage(items=[_view(each) for each in found], last_seq=last_seq)
 
-    @router.get("/storm")
+    @router.get("/storm", dependencies=[scope("status:read", Reach.EDGE)])
     async def storm() -> StormView:
         clock, interims = services.clock, services.aaa.accounting.interims
         snapshot = services.aaa.storm.snapshot(clock.monotonic(), clock.wall())

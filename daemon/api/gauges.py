@@ -9,13 +9,14 @@ from prometheus_client import CollectorRegistry
 from daemon.aaa.assembly import RequestPath
 from daemon.aaa.leasing import Held
 from daemon.aaa.session import State
-from daemon.api import ipam_forecast_gauges, lease_gauges, live_gauges
+from daemon.api import exchange_gauges, ipam_forecast_gauges, lease_gauges, live_gauges
 from daemon.api.live_gauges import Families
 from daemon.clock import Clock
 from daemon.events import Events
 from daemon.leases.assembly import AddressWork
 from daemon.metrics import EdgeCollector, Gauges, RequestCounts, StoreCounts
 from daemon.replica.index import Index
+from daemon.sync.assembly import Exchange
 
 
 def registry(
@@ -26,13 +27,16 @@ def registry(
     events: Events,
     clock: Clock,
     work: AddressWork[Held],
+    exchange: Exchange,
 ) -> CollectorRegistry:
     """Return a registry that reads the daemon's numbers when it is scraped."""
     gauges = _gauges(index, aaa, clock) | live_gauges.gauges(index, aaa, clock)
     gauges |= lease_gauges.gauges(work.addresses, work.watch)
     gauges |= ipam_forecast_gauges.gauges(work.outlooks, clock.wall)
+    gauges |= exchange_gauges.gauges(exchange, clock)
     counters = _counters(aaa) | live_gauges.counters(index, aaa, events)
     counters |= lease_gauges.counters(work.addresses, requests, events)
+    counters |= exchange_gauges.counters(exchange)
     out = CollectorRegistry()
     out.register(EdgeCollector(requests, store, gauges, counters))
     return out

@@ -78,6 +78,8 @@ class Idempotency:
         `what` names the kind of request. Raises HTTPException 422 where the key was used for another request,
         StoreUnavailable where key or answer cannot be stored; then the same may be asked again.
         """
+        own: str | None = getattr(request.state, "tenant", None)  # as the door has found out
+        key = key if own is None else f"{own} {key}"  # a tenant's keys are its own; none has a blank
         digest = await _digest(request)
         while (busy := self._at_work.get(key)) is not None:
             _see_same(key, busy[0], digest)

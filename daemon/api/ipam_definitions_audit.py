@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.api.actor import actor_of
 from daemon.api.ipam_models import Wish
+from daemon.api.security.audited import noted
 from daemon.api.services import Services
 from daemon.store import audit_rows
 from daemon.store.audit_rows import Entry
@@ -32,3 +33,4 @@ async def note(
         await audit_rows.save(connection, entry)
 
     await services.writer.commit(write)
+    noted(request)

@@ -22,6 +22,7 @@ from daemon.api.ipam_models import (
 from daemon.api.listing import page
 from daemon.api.lookup import find_subscriber, of_one_tenant, tenants
 from daemon.api.models import Page
+from daemon.api.security import Reach, scope, whose
 from daemon.api.services import Services
 from daemon.leases.definitions import Definitions
 from daemon.replica.claims import fixed_of
@@ -42,7 +43,7 @@ _Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 def add_reservations(router: APIRouter, services: Services, definitions: Definitions) -> None:
     """Add the routes under `/reservations`."""
 
-    @router.get("/reservations")
+    @router.get("/reservations", dependencies=[scope("ipam:read")])
     async def reservations(
         tenant: str | None = None,
         pool: str | None = None,
@@ -68,9 +69,9 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
             every, wanted, lambda pair: reservation_view(definitions, *pair), limit=limit, offset=offset
         )
 
-    @router.post("/reservations", status_code=201)
+    @router.post("/reservations", status_code=201, dependencies=[scope("ipam:write", Reach.OWN)])
     async def reserve(request: Request, wish: ReservationWish) -> ReservationView:
-        owner, pool, vrf = _whose(services, definitions, wish.tenant, wish.pool, wish.vrf)
+        owner, pool, vrf = _place(services, definitions, whose(request, wish.tenant), wish.pool, wish.vrf)
         unit = unit_of(wish.unit, "unit", pool)
         made = Reservation(tenant=owner, vrf=vrf, unit=unit, owner=wish.owner, name=wish.name)
         kept = done(await definitions.reservations.reserve(made))
@@ -78,11 +79,11 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
         view = reservation_view(definitions, kept, DefinedBy.OPERATOR)
         return view.model_copy(update={"notes": owner_notes(services, owner, wish.owner)})
 
-    @router.delete("/reservations/{unit:path}")
+    @router.delete("/reservations/{unit:path}", dependencies=[scope("ipam:write")])
     async def delete(
         request: Request, unit: str, tenant: str | None = None, vrf: str = "", pool: str | None = None
     ) -> ReservationView:
-        owner, found, name = _whose(services, definitions, tenant, pool, vrf)
+        owner, found, name = _place(services, definitions, tenant, pool, vrf)
         wanted = unit_of(unit, "unit", found)
         known = definitions.reservations.find(owner, name, wanted)
         if known is None and _is_claimed(services, owner, name, wanted):
@@ -93,7 +94,7 @@ def add_reservations(router: APIRouter, services: Services, definitions: Definit
         return reservation_view(definitions, gone, DefinedBy.OPERATOR)
 
 
-def _whose(
+def _place(
     services: Services, definitions: Definitions, tenant: str | None, pool: str | None, vrf: str
 ) -> tuple[str, Pool | None, str]:
     """Return tenant, pool and VRF of a reservation; those of the pool where it is named."""
@@ -153,7 +154,7 @@ def reservation_view(definitions: Definitions, each: Reservation, by: DefinedBy)
 def add_selectors(router: APIRouter, services: Services, definitions: Definitions) -> None:
     """Add the routes under `/selectors`."""
 
-    @router.get("/selectors")
+    @router.get("/selectors", dependencies=[scope("ipam:read")])
     async def selectors(
         tenant: str | None = None, limit: _Limit = 1000, offset: _Offset = 0
     ) -> Page[SelectorView]:
@@ -162,9 +163,9 @@ def add_selectors(router: APIRouter, services: Services, definitions: Definition
         shown = [_selector_view(*pair) for pair in found[offset : offset + limit]]
         return Page(items=shown, count=len(found), limit=limit, offset=offset)
 
-    @router.post("/selectors", status_code=201)
+    @router.post("/selectors", status_code=201, dependencies=[scope("ipam:write", Reach.OWN)])
     async def add(request: Request, wish: SelectorWish) -> SelectorView:
-        match = Match(tenant=own_tenant(services, wish.tenant), **wish.match.model_dump())
+        match = Match(tenant=own_tenant(services, whose(request, wish.tenant)), **wish.match.model_dump())
         pools = tuple((kind, tuple(names)) for kind, names in wish.pools.items())
         made = Selector(name=wish.name, priority=wish.priority, match=match, pools=pools)
         added = done(await definitions.selectors.add(made))
@@ -172,7 +173,7 @@ def add_selectors(router: APIRouter, services: Services, definitions: Definition
         view = _selector_view(added, DefinedBy.OPERATOR)
         return view.model_copy(update={"notes": _match_notes(services, added)})
 
-    @router.delete("/selectors/{name:path}", status_code=204)
+    @router.delete("/selectors/{name:path}", status_code=204, dependencies=[scope("ipam:write")])
     async def delete(request: Request, name: str, tenant: str | None = None) -> None:
         found = [
             each
@@ -184,7 +185,7 @@ def add_selectors(router: APIRouter, services: Services, definitions: Definition
         done(await definitions.selectors.delete(known.match.tenant, name))
         await note(services, request, "selector-delete", known.match.tenant, name)
 
-    @router.get("/selections")
+    @router.get("/selections", dependencies=[scope("ipam:read")])
     async def selection(
         subscriber: str,
         nas: str | None = None,

@@ -24,6 +24,7 @@ from daemon.api.ipam_models import (
 )
 from daemon.api.lookup import of_one_tenant, tenants
 from daemon.api.models import Page
+from daemon.api.security import Reach, scope, whose
 from daemon.api.services import Services
 from daemon.leases.definitions import Definitions
 from daemon.leases.definitions_edits import part_text
@@ -71,7 +72,7 @@ def find_pool(services: Services, definitions: Definitions, name: str, tenant: s
 
 
 def _add_reading(router: APIRouter, services: Services, definitions: Definitions) -> None:
-    @router.get("/pools")
+    @router.get("/pools", dependencies=[scope("ipam:read")])
     async def pools(
         tenant: str | None = None,
         kind: Kind | None = None,
@@ -95,21 +96,21 @@ def _add_reading(router: APIRouter, services: Services, definitions: Definitions
         shown = [pool_view(definitions, each) for each in found[offset : offset + limit]]
         return Page(items=shown, count=len(found), limit=limit, offset=offset)
 
-    @router.get("/pools/{name:path}")
+    @router.get("/pools/{name:path}", dependencies=[scope("ipam:read")])
     async def pool(name: str, tenant: str | None = None) -> PoolView:
         return await _shown(definitions, find_pool(services, definitions, name, tenant))
 
 
 def _add_defining(router: APIRouter, services: Services, definitions: Definitions) -> None:
-    @router.post("/pools", status_code=201)
+    @router.post("/pools", status_code=201, dependencies=[scope("ipam:write", Reach.OWN)])
     async def add(request: Request, wish: PoolWish) -> PoolView:
-        made = _new_pool(wish, own_tenant(services, wish.tenant))
+        made = _new_pool(wish, own_tenant(services, whose(request, wish.tenant)))
         with reading("ranges"):
             added = done(await definitions.pools.add(made, wish.ranges))
         await note(services, request, "pool-add", made.tenant, made.name, wish)
         return await _again(definitions, added)
 
-    @router.patch("/pools/{name:path}")
+    @router.patch("/pools/{name:path}", dependencies=[scope("ipam:write")])
     async def change(request: Request, name: str, wish: PoolSettings, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant).pool
         edit = _settings(wish)
@@ -117,7 +118,7 @@ def _add_defining(router: APIRouter, services: Services, definitions: Definition
         await note(services, request, "pool-change", known.tenant, known.name, wish)
         return await _again(definitions, changed)
 
-    @router.delete("/pools/{name:path}", status_code=204)
+    @router.delete("/pools/{name:path}", status_code=204, dependencies=[scope("ipam:write")])
     async def delete(request: Request, name: str, tenant: str | None = None) -> None:
         known = find_pool(services, definitions, name, tenant).pool
         done(await definitions.pools.delete(known.tenant, known.name))
@@ -127,7 +128,7 @@ def _add_defining(router: APIRouter, services: Services, definitions: Definition
 def _add_changing(router: APIRouter, services: Services, definitions: Definitions) -> None:
     pools = definitions.pools
 
-    @router.post("/pools/{name:path}/resize")
+    @router.post("/pools/{name:path}/resize", dependencies=[scope("ipam:write")])
     async def resize(request: Request, name: str, wish: ResizeWish, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant).pool
         with reading("add, remove"):
@@ -135,7 +136,7 @@ def _add_changing(router: APIRouter, services: Services, definitions: Definition
         await note(services, request, "pool-resize", known.tenant, known.name, wish)
         return await _again(definitions, changed)
 
-    @router.post("/pools/{name:path}/drain")
+    @router.post("/pools/{name:path}/drain", dependencies=[scope("ipam:write")])
     async def drain(request: Request, name: str, wish: DrainWish, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant)
         key = known.pool.tenant, known.pool.name
@@ -147,7 +148,7 @@ def _add_changing(router: APIRouter, services: Services, definitions: Definition
         await note(services, request, "pool-drain", *key, wish)
         return await _shown(definitions, pools.known[key])
 
-    @router.post("/pools/{name:path}/undrain")
+    @router.post("/pools/{name:path}/undrain", dependencies=[scope("ipam:write")])
     async def undrain(request: Request, name: str, wish: DrainWish, tenant: str | None = None) -> PoolView:
         known = find_pool(services, definitions, name, tenant).pool
         with reading("ranges"):
@@ -156,7 +157,7 @@ def _add_changing(router: APIRouter, services: Services, definitions: Definition
         await note(services, request, "pool-undrain", known.tenant, known.name, wish)
         return await _again(definitions, changed)
 
-    @router.post("/pools/{name:path}/exclusions")
+    @router.post("/pools/{name:path}/exclusions", dependencies=[scope("ipam:write")])
     async def exclusions(
         request: Request, name: str, wish: ExclusionWish, tenant: str | None = None
     ) -> PoolView:

@@ -20,6 +20,7 @@ from daemon.api.ipam_models import (
 )
 from daemon.api.lookup import tenants
 from daemon.api.models import Page
+from daemon.api.security import Reach, scope, whose
 from daemon.api.services import Services
 from daemon.leases.definitions import Definitions
 from daemon.leases.definitions_prefixes import Placed
@@ -42,7 +43,7 @@ def add_prefixes(router: APIRouter, services: Services, definitions: Definitions
 
 
 def _add_reading(router: APIRouter, services: Services, definitions: Definitions) -> None:
-    @router.get("/prefixes")
+    @router.get("/prefixes", dependencies=[scope("ipam:read")])
     async def prefixes(
         tenant: str | None = None,
         vrf: str | None = None,
@@ -58,7 +59,7 @@ def _add_reading(router: APIRouter, services: Services, definitions: Definitions
         shown = [prefix_view(definitions, each) for each in found[offset : offset + limit]]
         return Page(items=shown, count=len(found), limit=limit, offset=offset)
 
-    @router.get("/prefixes/{prefix:path}")
+    @router.get("/prefixes/{prefix:path}", dependencies=[scope("ipam:read")])
     async def prefix(prefix: str, tenant: str | None = None, vrf: str = "") -> PrefixView:
         return prefix_view(definitions, _find(services, definitions, prefix, tenant, vrf))
 
@@ -80,10 +81,10 @@ def _find(services: Services, definitions: Definitions, given: str, tenant: str 
 
 
 def _add_defining(router: APIRouter, services: Services, definitions: Definitions) -> None:
-    @router.post("/prefixes", status_code=201)
+    @router.post("/prefixes", status_code=201, dependencies=[scope("ipam:write", Reach.OWN)])
     async def add(request: Request, wish: PrefixWish) -> PrefixView:
         made = Prefix(
-            tenant=own_tenant(services, wish.tenant),
+            tenant=own_tenant(services, whose(request, wish.tenant)),
             vrf=vrf_name(wish.vrf) or "",
             unit=unit_of(wish.prefix, "prefix"),
             role=wish.role,
@@ -95,7 +96,7 @@ def _add_defining(router: APIRouter, services: Services, definitions: Definition
         await note(services, request, "prefix-add", made.tenant, _text(made.unit), wish)
         return prefix_view(definitions, added)
 
-    @router.delete("/prefixes/{prefix:path}", status_code=204)
+    @router.delete("/prefixes/{prefix:path}", status_code=204, dependencies=[scope("ipam:write")])
     async def delete(request: Request, prefix: str, tenant: str | None = None, vrf: str = "") -> None:
         known = _find(services, definitions, prefix, tenant, vrf).prefix
         done(await definitions.prefixes.delete(known.tenant, known.vrf, known.unit))
@@ -103,7 +104,12 @@ def _add_defining(router: APIRouter, services: Services, definitions: Definition
 
 
 def _add_next(router: APIRouter, services: Services, definitions: Definitions, keys: Idempotency) -> None:
-    @router.post("/prefixes/{prefix:path}/next-available", status_code=201, response_model=PrefixView)
+    @router.post(
+        "/prefixes/{prefix:path}/next-available",
+        status_code=201,
+        response_model=PrefixView,
+        dependencies=[scope("ipam:write")],
+    )
     async def next_available(
         request: Request,
         prefix: str,
@@ -149,22 +155,22 @@ def _add_vrfs(router: APIRouter, services: Services, definitions: Definitions) -
         ]
         return VrfView(tenant=vrf.tenant, name=vrf.name, distinguisher=vrf.distinguisher, pools=len(mine))
 
-    @router.get("/vrfs")
+    @router.get("/vrfs", dependencies=[scope("ipam:read")])
     async def vrfs(tenant: str | None = None) -> Page[VrfView]:
         tenants(services, tenant)
         items = [view(each) for each in definitions.prefixes.vrfs(tenant)]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.put("/vrfs")
+    @router.put("/vrfs", dependencies=[scope("ipam:write", Reach.OWN)])
     async def put(request: Request, wish: VrfWish) -> VrfView:
-        owner = own_tenant(services, wish.tenant)
+        owner = own_tenant(services, whose(request, wish.tenant))
         saved = await definitions.prefixes.save_vrf(
             Vrf(tenant=owner, name=wish.name, distinguisher=wish.distinguisher)
         )
         await note(services, request, "vrf-add", owner, wish.name, wish)
         return view(saved)
 
-    @router.delete("/vrfs/{name:path}", status_code=204)
+    @router.delete("/vrfs/{name:path}", status_code=204, dependencies=[scope("ipam:write")])
     async def delete(request: Request, name: str, tenant: str | None = None) -> None:
         owner = own_tenant(services, tenant)
         done(await definitions.prefixes.delete_vrf(owner, vrf_name(name) or ""))

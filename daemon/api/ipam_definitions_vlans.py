@@ -12,6 +12,7 @@ from daemon.api.ipam_definitions_other import reservation_view
 from daemon.api.ipam_definitions_pools import find_pool
 from daemon.api.ipam_models import NextVlanWish, ReservationView, VlanView
 from daemon.api.models import Page
+from daemon.api.security import Reach, scope, whose
 from daemon.api.services import Services
 from daemon.leases.definitions import Definitions
 from daemon.leases.definitions_reservations import next_unit
@@ -26,7 +27,7 @@ _VLANS = (Kind.SVLAN, Kind.CVLAN)
 def add_vlans(router: APIRouter, services: Services, definitions: Definitions) -> None:
     """Add the routes under `/vlans`."""
 
-    @router.get("/vlans")
+    @router.get("/vlans", dependencies=[scope("ipam:read")])
     async def vlans(pool: str | None = None, tenant: str | None = None) -> Page[VlanView]:
         shelves = (
             [_shelf(services, definitions, pool, tenant)] if pool is not None else _all(definitions, tenant)
@@ -34,7 +35,7 @@ def add_vlans(router: APIRouter, services: Services, definitions: Definitions) -
         items = [each for shelf in shelves for each in _used(shelf)]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.get("/next-vlans")
+    @router.get("/next-vlans", dependencies=[scope("ipam:read")])
     async def next_vlan(pool: str, tenant: str | None = None) -> VlanView:
         shelf = _shelf(services, definitions, pool, tenant)
         unit = next_unit(shelf)
@@ -42,9 +43,9 @@ def add_vlans(router: APIRouter, services: Services, definitions: Definitions) -
             raise HTTPException(409, f"no VLAN is free in pool {pool}; see `vlan list {pool}`")
         return _view(shelf, unit, -1)
 
-    @router.post("/next-vlans", status_code=201)
+    @router.post("/next-vlans", status_code=201, dependencies=[scope("ipam:write", Reach.OWN)])
     async def reserve_next(request: Request, wish: NextVlanWish) -> ReservationView:
-        pool = _shelf(services, definitions, wish.pool, wish.tenant).pool
+        pool = _shelf(services, definitions, wish.pool, whose(request, wish.tenant)).pool
         reservations = definitions.reservations
         kept = done(await reservations.reserve_next(pool.tenant, pool.name, wish.owner, wish.name))
         await note(services, request, "reservation-add", pool.tenant, str(kept.unit), wish)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from daemon.api.lookup import of_one_tenant, tenants
 from daemon.api.models import Model, Page
+from daemon.api.security import scope
 from daemon.api.services import Services
 from daemon.leases.addresses import Addresses
 from daemon.leases.samples_outlook import HISTORY_DAYS, Outlook, Outlooks, Wish
@@ -107,7 +108,7 @@ def add_forecasts(
 
 
 def _add_list(router: APIRouter, services: Services, addresses: Addresses[Any], outlooks: Outlooks) -> None:
-    @router.get("/ipam/forecasts")
+    @router.get("/ipam/forecasts", dependencies=[scope("ipam:read")])
     async def forecasts(
         tenant: str | None = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
@@ -131,7 +132,7 @@ def _urgency(known: Outlook) -> tuple[bool, bool, float, str, str]:
 def _add_forecast(
     router: APIRouter, services: Services, addresses: Addresses[Any], outlooks: Outlooks
 ) -> None:
-    @router.get("/ipam/pools/{name:path}/forecast")
+    @router.get("/ipam/pools/{name:path}/forecast", dependencies=[scope("ipam:read")])
     async def forecast(
         name: str,
         tenant: str | None = None,
@@ -154,7 +155,7 @@ def _add_forecast(
 
 
 def _add_samples(router: APIRouter, services: Services, addresses: Addresses[Any]) -> None:
-    @router.get("/ipam/pools/{name:path}/samples")
+    @router.get("/ipam/pools/{name:path}/samples", dependencies=[scope("ipam:read")])
     async def samples(
         name: str,
         since: Annotated[float, Query(allow_inf_nan=False)],

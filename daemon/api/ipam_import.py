@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from daemon.aaa.lease_owner import owner_key
 from daemon.api.ipam_definitions_answers import own_tenant
 from daemon.api.ipam_leases_actions import Desk
+from daemon.api.security import scope
 from daemon.leases.import_job import Busy, Importer, Step
 from daemon.leases.import_model import Progress, Report
 from daemon.replica.records import Plan as SoldPlan
@@ -33,7 +34,12 @@ def login_key(subscriber: Subscriber, plan: SoldPlan | None, by_name: bool, mac:
 def add_imports(router: APIRouter, desk: Desk, importer: Importer) -> None:
     """Add `/ipam/imports` (the prefix of `router` is what stands before `/ipam`)."""
 
-    @router.post("/ipam/imports", response_class=StreamingResponse)
+    @router.post(
+        "/ipam/imports",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"application/x-ndjson": {}}}},
+        dependencies=[scope("ipam:write")],
+    )
     async def imports(
         request: Request, tenant: str | None = None, dry_run: bool = False
     ) -> StreamingResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -27,6 +27,7 @@ from daemon.api.ipam_leases_listing import LeaseFilter, lease_view, list_leases
 from daemon.api.ipam_leases_lookup import find_place
 from daemon.api.ipam_leases_use import Level, utilisations
 from daemon.api.models import Page
+from daemon.api.security import Reach, scope
 from daemon.leases.next_available import LONGEST_S, MOST, WHAT, Given, NextAvailable, Refused, Wish
 from daemon.leases.places import Place, standing
 from daemon.leases.watch import Watch
@@ -70,11 +71,11 @@ def add_leases(router: APIRouter, desk: Desk, keys: Idempotency, offers: NextAva
 
 
 def _add_leases(router: APIRouter, desk: Desk) -> None:
-    @router.get("/ipam/leases")
+    @router.get("/ipam/leases", dependencies=[scope("ipam:read")])
     async def leases(wanted: Annotated[LeaseFilter, Query()]) -> LeasePage:
         return await list_leases(desk.addresses, wanted)
 
-    @router.get("/ipam/leases/{name:path}")
+    @router.get("/ipam/leases/{name:path}", dependencies=[scope("ipam:read")])
     async def lease(name: str, tenant: str | None = None, vrf: str | None = None) -> LeaseDetailView:
         place = await find_place(desk.addresses, name, tenant, vrf)
         return await _detail(desk, place)
@@ -101,7 +102,9 @@ async def _detail(desk: Desk, place: Place) -> LeaseDetailView:
 
 def _add_actions(router: APIRouter, desk: Desk) -> None:
     def add(action: _Action) -> None:
-        @router.post(f"/ipam/leases/{{name:path}}/{action}", name=f"lease-{action}")
+        @router.post(
+            f"/ipam/leases/{{name:path}}/{action}", name=f"lease-{action}", dependencies=[scope("ipam:write")]
+        )
         async def act(
             request: Request,
             name: str,
@@ -129,7 +132,11 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
 def _add_next_available(router: APIRouter, desk: Desk, keys: Idempotency, offers: NextAvailable) -> None:
     own = APIRouter(strict_content_type=False)  # the command line sends plain octets
 
-    @own.post("/ipam/pools/{pool:path}/next-available", response_model=NextAvailableView)
+    @own.post(
+        "/ipam/pools/{pool:path}/next-available",
+        response_model=NextAvailableView,
+        dependencies=[scope("ipam:write")],
+    )
     async def next_available(
         request: Request,
         pool: str,
@@ -196,11 +203,11 @@ def _given(wish: Wish, hold: str, given: tuple[Given, ...] | Exhausted | Refused
 
 
 def _add_history(router: APIRouter, desk: Desk, watch: Watch) -> None:
-    @router.get("/ipam/history")
+    @router.get("/ipam/history", dependencies=[scope("ipam:read")])
     async def history(wanted: Annotated[HistoryFilter, Query()]) -> HistoryPage:
         return await read_history(desk.addresses, wanted)
 
-    @router.get("/ipam/utilisations")
+    @router.get("/ipam/utilisations", dependencies=[scope("ipam:read")])
     async def use(
         level: Level = "pool", tenant: str | None = None, name: str | None = None, kind: Kind | None = None
     ) -> Page[UtilisationView]:
@@ -218,7 +225,14 @@ def _add_check(router: APIRouter, desk: Desk) -> None:
         finally:
             at_work.clear()
 
-    @router.post("/ipam/checks", response_model=CheckView)
+    lines: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": {}}}}
+
+    @router.post(
+        "/ipam/checks",
+        response_model=CheckView,
+        dependencies=[scope("ipam:write", Reach.EDGE)],
+        responses=lines,
+    )
     async def check(
         request: Request, repair: bool = False, deep: bool = False, stream: bool = False
     ) -> CheckView | Response:
@@ -228,14 +242,14 @@ def _add_check(router: APIRouter, desk: Desk) -> None:
         try:
             if repair:
                 await desk.note(request, "ipam-check", "", "", "", "with repair")
-            scope = ipam_leases_check.scope_of(desk.services, repair=repair, deep=deep)
+            wanted = ipam_leases_check.scope_of(desk.services, repair=repair, deep=deep)
         except BaseException:
             at_work.clear()
             raise
         if stream:
-            lines = one_at_a_time(ipam_leases_check.told(scope))
-            return StreamingResponse(lines, media_type="application/x-ndjson")
+            told = one_at_a_time(ipam_leases_check.told(wanted))
+            return StreamingResponse(told, media_type="application/x-ndjson")
         try:
-            return await ipam_leases_check.run(scope)
+            return await ipam_leases_check.run(wanted)
         finally:
             at_work.clear()

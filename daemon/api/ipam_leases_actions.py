@@ -16,6 +16,7 @@ from daemon.api.actor import actor_of
 from daemon.api.ipam_lease_models import ActionView
 from daemon.api.ipam_leases_listing import lease_view
 from daemon.api.live_models import JobView
+from daemon.api.security.audited import noted
 from daemon.api.services import Services
 from daemon.leases.addresses import Addresses
 from daemon.leases.places import Place, settled, standing
@@ -167,6 +168,7 @@ class Desk:
             await audit_rows.save(connection, entry)
 
         await self.writer.commit(write)
+        noted(request)
 
 
 def _released(others: int) -> str:

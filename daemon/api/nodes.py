@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
 from daemon.api.models import Model
+from daemon.api.security import Reach, scope
 from daemon.leases.nodes import Nodes, TakenOver
 
 _NOT_SHARED = "this edge shares no store with others; see the setting ipam.shared_store"
@@ -51,7 +52,7 @@ class TakeoverView(Model):
 def add_nodes(router: APIRouter, nodes: Nodes | None) -> None:
     """Add the routes `/ipam/nodes`; None: this edge shares no store."""
 
-    @router.get("/ipam/nodes")
+    @router.get("/ipam/nodes", dependencies=[scope("ipam:read", Reach.EDGE)])
     async def list_nodes(tenant: str | None = None, pool: str | None = None) -> NodesView:
         known = _shared(nodes)
         found = await known.overview()
@@ -75,7 +76,7 @@ def add_nodes(router: APIRouter, nodes: Nodes | None) -> None:
             problems=list(known.problems),
         )
 
-    @router.post("/ipam/nodes/{node}/takeover")
+    @router.post("/ipam/nodes/{node}/takeover", dependencies=[scope("ipam:write", Reach.EDGE)])
     async def take_over(node: str, force: bool = False) -> TakeoverView:
         done = await _shared(nodes).take_over(node, force=force)
         if done.reason:

@@ -17,6 +17,7 @@ from daemon.api.lookup import of_one_tenant, tenants
 from daemon.api.models import Page
 from daemon.api.policy_diff import PolicyDiff
 from daemon.api.policy_models import DiffView, PlanView, RenderingView
+from daemon.api.security import Reach, scope
 from daemon.api.services import Services
 from daemon.api.views import attribute_views
 from daemon.replica.codec import export
@@ -30,7 +31,7 @@ from radius.grant import Access
 def add_plans(router: APIRouter, services: Services) -> None:
     """Add the routes under `/plans`, `/renderings` and `/policy-diffs`."""
 
-    @router.get("/plans")
+    @router.get("/plans", dependencies=[scope("plans:read")])
     async def plans(tenant: str | None = None) -> Page[PlanView]:
         counts = await _subscribers(services)
         items = [
@@ -40,13 +41,13 @@ def add_plans(router: APIRouter, services: Services) -> None:
         ]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.get("/plans/{name:path}")
+    @router.get("/plans/{name:path}", dependencies=[scope("plans:read")])
     async def plan(name: str, tenant: str | None = None) -> PlanView:
         owners = [each for each in tenants(services, tenant) if name in each.plans]
         (owner,) = of_one_tenant(owners, lambda each: each.tenant.id, name, f"no plan has the id {name}")
         return _plan_view(owner.plans[name], owner, await _subscribers(services))
 
-    @router.get("/renderings")
+    @router.get("/renderings", dependencies=[scope("plans:read")])
     async def rendering(
         plan: str,
         nas: str,
@@ -58,7 +59,7 @@ def add_plans(router: APIRouter, services: Services) -> None:
     ) -> RenderingView:
         return _rendering(services, (tenant, nas, plan), subscriber, captive=captive, access=access, at=at)
 
-    @router.post("/policy-diffs")
+    @router.post("/policy-diffs", dependencies=[scope("data:read", Reach.EDGE)])
     async def policy_diff(
         request: Request,
         name: str = "data",

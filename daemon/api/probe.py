@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
 from daemon.api.models import Model
+from daemon.api.security import Reach, scope
 from daemon.leases.probe import InUse, Method, Outcome, Query, Silent, fault
 from daemon.leases.prober import Prober
 
@@ -29,7 +30,7 @@ class ProbeView(Model):
 def add_probe(router: APIRouter, prober: Prober) -> None:
     """Add the route `/ipam/probes`."""
 
-    @router.post("/ipam/probes")
+    @router.post("/ipam/probes", dependencies=[scope("ipam:write", Reach.EDGE)])
     async def probe(
         address: str, interface: str, method: Method = Method.AUTO, count: int = 2, wait_s: float = 1.0
     ) -> ProbeView:

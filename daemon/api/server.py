@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from daemon.api.security.options import PortOptions
+from daemon.api.security.tls import names_of
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
 
@@ -28,6 +32,47 @@ class _PeerProtocol(H11Protocol):
         sock = transport.get_extra_info("socket")
         pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         self.client = (str(uid), pid)
+
+
+class _PortProtocol(H11Protocol):
+    """HTTP on a TCP port: a connection ends whose headers take too long; a client certificate is named in the scope."""
+
+    header_s = PortOptions().header_s
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        shown = transport.get_extra_info("ssl_object")
+        if shown is not None:
+            self.app_state = {**self.app_state, "certificate_names": names_of(shown.getpeercert())}
+        self._wait_for_headers()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self._idle():
+            self._wait_for_headers()  # of a further request
+        super().data_received(data)
+        if not self._idle():
+            self._cease_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cease_waiting()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._cease_waiting()  # now it is kept alive, for which there is a time, too
+
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_headers(self) -> None:
+        self._deadline = self.loop.call_later(self.header_s, self.transport.close)
+
+    def _cease_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class _PeerGate:
@@ -73,18 +118,33 @@ class _Quiet(uvicorn.Server):
 
 
 class ApiServer:
-    """One listening socket and its application; `serve` ends after `stop`."""
+    """One listening socket and its application; `serve` ends after `stop`. With `tls` it speaks HTTPS."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, *, admin: bool, group: str | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        sock: socket.socket,
+        *,
+        admin: bool,
+        group: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        port: PortOptions | None = None,
+    ) -> None:
         self._socket = sock
+        limits = port or PortOptions()
+        protocol = type("_Port", (_PortProtocol,), {"header_s": limits.header_s})
         config = uvicorn.Config(
             _PeerGate(app, group) if admin else app,
-            http=_PeerProtocol if admin else H11Protocol,
+            http=_PeerProtocol if admin else protocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
+            server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=2,
+            limit_concurrency=None if admin else limits.connections,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
         self._server = _Quiet(config)
 

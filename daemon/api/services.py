@@ -16,6 +16,7 @@ from daemon.events import Events
 from daemon.leases.assembly import AddressWork
 from daemon.replica.index import Index
 from daemon.store.writer import Writer
+from daemon.sync.assembly import Exchange
 from daemon.sync.load import Changed, LoadRequest
 from radius.dictionary import Dictionary
 
@@ -37,3 +38,4 @@ class Services:
     work: AddressWork[Held]
     writer: Writer
     export: Callable[[bool], Awaitable[list[dict[str, object]]]]
+    exchange: Exchange

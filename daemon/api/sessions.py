@@ -13,6 +13,7 @@ from daemon.aaa.session import Session
 from daemon.api.live_models import JobView, ReconcileView
 from daemon.api.lookup import tenants
 from daemon.api.models import Page, SessionView
+from daemon.api.security import scope
 from daemon.api.services import Services
 from daemon.api.session_listing import SessionFilter, list_sessions
 from daemon.api.session_lookup import find_any, find_live
@@ -26,11 +27,11 @@ _OPERATOR = "operator"  # the reason of what somebody asked for by hand
 def add_sessions(router: APIRouter, services: Services) -> None:
     """Add the routes under `/sessions`."""
 
-    @router.get("/sessions")
+    @router.get("/sessions", dependencies=[scope("sessions:read")])
     async def sessions(wanted: Annotated[SessionFilter, Query()]) -> Page[SessionView]:
         return await list_sessions(services, wanted)
 
-    @router.post("/sessions/reconcile")
+    @router.post("/sessions/reconcile", dependencies=[scope("sessions:write")])
     async def reconcile(name: str | None = None, tenant: str | None = None) -> ReconcileView:
         if name is not None:
             return await _reconcile(services, find_live(services, name, tenant))
@@ -40,7 +41,7 @@ def add_sessions(router: APIRouter, services: Services) -> None:
             everything = [each for each in everything if each.tenant == tenant]
         return await _reconcile(services, everything)
 
-    @router.post("/sessions/kick")
+    @router.post("/sessions/kick", dependencies=[scope("sessions:write")])
     async def kick(
         name: str,
         tenant: str | None = None,
@@ -52,7 +53,7 @@ def add_sessions(router: APIRouter, services: Services) -> None:
         await asyncio.gather(*(_until(job, answered, wait_s) for job, answered in asked))
         return [_job(services, job) for job, _ in asked]
 
-    @router.get("/sessions/{name:path}")
+    @router.get("/sessions/{name:path}", dependencies=[scope("sessions:read")])
     async def session(name: str, tenant: str | None = None) -> SessionView:
         found = await find_any(services, name, tenant)
         return session_view(found, services.aaa.enforcement.reconciler.deviating().get(found.uid))

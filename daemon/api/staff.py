@@ -12,6 +12,7 @@ from daemon.aaa.staff import accounting as staff_accounting
 from daemon.api.lookup import tenants
 from daemon.api.models import Page
 from daemon.api.policy_models import StaffRecordView, StaffSessionView, StaffView
+from daemon.api.security import scope
 from daemon.api.services import Services
 from daemon.replica.records import Staff
 from daemon.store.staff_rows import StaffSearch
@@ -20,7 +21,7 @@ from daemon.store.staff_rows import StaffSearch
 def add_staff(router: APIRouter, services: Services) -> None:
     """Add the routes `/staff`, `/staff-sessions` and `/staff-records`."""
 
-    @router.get("/staff")
+    @router.get("/staff", dependencies=[scope("staff:read")])
     async def staff(tenant: str | None = None) -> Page[StaffView]:
         now = services.aaa.staff_accounting.sessions.now(services.clock.wall())
         online = Counter((each.tenant, each.staff) for each in now)
@@ -31,20 +32,24 @@ def add_staff(router: APIRouter, services: Services) -> None:
         ]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.get("/staff-sessions")
-    async def sessions() -> Page[StaffSessionView]:
+    @router.get("/staff-sessions", dependencies=[scope("staff:read")])
+    async def sessions(tenant: str | None = None) -> Page[StaffSessionView]:
+        tenants(services, tenant)
         now = services.aaa.staff_accounting.sessions.now(services.clock.wall())
-        items = [StaffSessionView.model_validate(asdict(each)) for each in now]
+        found = [each for each in now if tenant in (None, each.tenant)]
+        items = [StaffSessionView.model_validate(asdict(each)) for each in found]
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.get("/staff-records")
+    @router.get("/staff-records", dependencies=[scope("staff:read")])
     async def records(
         staff: str | None = None,
         nas: str | None = None,
         since: float | None = None,
+        tenant: str | None = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     ) -> Page[StaffRecordView]:
-        wanted = StaffSearch(staff=staff, nas=nas, since=since, limit=limit)
+        tenants(services, tenant)
+        wanted = StaffSearch(tenant=tenant, staff=staff, nas=nas, since=since, limit=limit)
         found = await staff_accounting.search(services.engine, wanted)
         items = [StaffRecordView.model_validate(asdict(each)) for each in found]
         return Page(items=items, count=len(items), limit=limit, offset=0)

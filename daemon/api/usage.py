@@ -13,6 +13,7 @@ from daemon.api.listing import sliced
 from daemon.api.lookup import find_subscriber, tenants
 from daemon.api.models import Page
 from daemon.api.policy_models import AllowanceView, BindingView, UsageView, WindowView
+from daemon.api.security import scope
 from daemon.api.services import Services
 from daemon.replica.index import TenantIndex
 from daemon.replica.records import Subscriber
@@ -23,13 +24,13 @@ from daemon.replica.rules_codec import wire_treatment
 def add_usage(router: APIRouter, services: Services) -> None:
     """Add the routes under `/subscriber-usages` and `/subscriber-bindings`."""
 
-    @router.get("/subscriber-usages/{name:path}")
+    @router.get("/subscriber-usages/{name:path}", dependencies=[scope("subscribers:read")])
     async def usage(name: str, tenant: str | None = None) -> UsageView:
         owner, subscriber = find_subscriber(services, name, tenant)
         used = services.aaa.books.usage.find(subscriber.tenant, subscriber.id)
         return _usage_view(owner, subscriber, used, services.clock.wall())
 
-    @router.get("/subscriber-bindings")
+    @router.get("/subscriber-bindings", dependencies=[scope("subscribers:read")])
     async def bindings(tenant: str | None = None) -> Page[BindingView]:
         find, items = services.aaa.books.bindings.find, []
         for owner in tenants(services, tenant):
@@ -39,7 +40,7 @@ def add_usage(router: APIRouter, services: Services) -> None:
                     items.append(_binding_view(each, binding))
         return Page(items=items, count=len(items), limit=len(items), offset=0)
 
-    @router.get("/subscriber-bindings/{name:path}")
+    @router.get("/subscriber-bindings/{name:path}", dependencies=[scope("subscribers:read")])
     async def binding(name: str, tenant: str | None = None) -> BindingView:
         _, subscriber = find_subscriber(services, name, tenant)
         found = services.aaa.books.bindings.find(subscriber.tenant, subscriber.id)
@@ -47,7 +48,9 @@ def add_usage(router: APIRouter, services: Services) -> None:
             raise HTTPException(404, f"{subscriber.id} is tied to nothing")
         return _binding_view(subscriber, found)
 
-    @router.delete("/subscriber-bindings/{name:path}", status_code=204)
+    @router.delete(
+        "/subscriber-bindings/{name:path}", status_code=204, dependencies=[scope("subscribers:write")]
+    )
     async def unbind(name: str, tenant: str | None = None) -> Response:
         _, subscriber = find_subscriber(services, name, tenant)
         if not services.aaa.books.bindings.forget(subscriber.tenant, subscriber.id):

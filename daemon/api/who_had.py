@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.api.actor import actor_of
 from daemon.api.models import Model, Page
+from daemon.api.security import Reach, scope
+from daemon.api.security.audited import noted
 from daemon.clock import Clock
 from daemon.leases.export import Exporter, SigningKeyUnusable
 from daemon.leases.export_form import FORMAT
@@ -202,13 +204,13 @@ def add_who_had(router: APIRouter, look_ups: LookUps) -> None:
     An answer leaves only when the row of the audit that tells of it is durable.
     """
 
-    @router.get("/ipam/who-had")
+    @router.get("/ipam/who-had", dependencies=[scope("who-had:read")])
     async def who_had(request: Request, asked: _Asks) -> WhoHadView:
         answer = await _answer(look_ups, asked)
         await _audit(look_ups, request, asked, answer, "who-had")
         return view(answer)
 
-    @router.post("/ipam/who-had-exports")
+    @router.post("/ipam/who-had-exports", dependencies=[scope("who-had:read")])
     async def export(request: Request, asked: _Asks) -> SignedView:
         answer = await _answer(look_ups, asked)
         shown = view(answer).model_dump()
@@ -220,7 +222,7 @@ def add_who_had(router: APIRouter, look_ups: LookUps) -> None:
         await _audit(look_ups, request, asked, answer, "who-had-export")
         return SignedView.model_validate(signed)
 
-    @router.get("/ipam/who-had-key")
+    @router.get("/ipam/who-had-key", dependencies=[scope("who-had:read", Reach.OPEN)])
     async def key() -> KeyView:
         try:
             public_key = look_ups.exporter.public_key
@@ -232,7 +234,7 @@ def add_who_had(router: APIRouter, look_ups: LookUps) -> None:
 
 
 def _add_audit(router: APIRouter, look_ups: LookUps) -> None:
-    @router.get("/audit")
+    @router.get("/audit", dependencies=[scope("audit:read")])
     async def audit(
         actor: str | None = None,
         action: str | None = None,
@@ -279,6 +281,7 @@ async def _audit(look_ups: LookUps, request: Request, asked: _Asked, answer: Ans
         await audit_rows.save(connection, entry)
 
     await look_ups.writer.commit(write)
+    noted(request)
 
 
 def view(answer: Answer) -> WhoHadView:

@@ -55,7 +55,7 @@ def list_command(
 
     Example: dotmac-edge event list --kind coa-outcome --since 1h
     """
-    page = ask(context, "GET", "/api/v1/events", params={"since": since, "limit": limit, **wanted})
+    page = ask(context, "GET", "/api/v1/recent-events", params={"since": since, "limit": limit, **wanted})
     if follow:
         _follow(context, page, wanted, output)
     if output != "table":
@@ -78,7 +78,7 @@ def _follow(context: click.Context, page: dict[str, Any], wanted: dict[str, str 
         for item in items:
             click.echo(_followed(item, output))
         time.sleep(_EVERY_S)
-        page = ask(context, "GET", "/api/v1/events", params={"after_seq": page["last_seq"], **wanted})
+        page = ask(context, "GET", "/api/v1/recent-events", params={"after_seq": page["last_seq"], **wanted})
         items = page["items"]
 
 

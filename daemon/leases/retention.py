@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,7 +21,11 @@ _EVENTS = 500  # of the history, in one slice
 
 
 class Retention:
-    """Prunes what is older than `history_s`: of the edge's own store, and of its chain in that of the leases."""
+    """Prunes what is older than `history_s`: of the edge's own store, and of its chain in that of the leases.
+
+    `audit_through` and `leases_through` say up to which number of the audit and of the history everybody who is told
+    of it has acknowledged it; None where nobody is told. What is behind that stays, however old it is.
+    """
 
     def __init__(
         self, own: Writer, leases: Writer, cgnat: Cgnat, node: str, clock: Clock, history_s: float
@@ -31,6 +36,8 @@ class Retention:
         self._node = node
         self._clock = clock
         self._history_s = history_s
+        self.audit_through: Callable[[], int | None] = _nobody_is_told
+        self.leases_through: Callable[[], int | None] = _nobody_is_told
         self._settled = SettledClock()
         self._of_own = Horizon()
         self._of_leases = Horizon()
@@ -54,14 +61,19 @@ class Retention:
         async def own(connection: AsyncConnection) -> None:
             before = self._of_own.move(wanted, now, await oldest_rows.oldest(connection))
             gone.append(await session_addresses.prune(connection, before))
-            gone.append(await audit_rows.prune(connection, before))
+            gone.append(await audit_rows.prune(connection, before, self.audit_through()))
             gone.append(await self._cgnat.prune(connection, before))
 
         async def leases(connection: AsyncConnection) -> None:
             oldest = await history_rows.oldest_of(connection, self._node)
             before = self._of_leases.move(wanted, now, oldest)
-            gone.append(await store.prune(connection, self._node, before, _EVENTS))
+            through = self.leases_through()
+            gone.append(await store.prune(connection, self._node, before, _EVENTS, through))
 
         await self._own.commit(own)
         await self._leases.commit(leases)
         return sum(gone)
+
+
+def _nobody_is_told() -> int | None:
+    return None

@@ -74,9 +74,8 @@ class TenantIndex:
         self.selectors: dict[str, Selector] = {}
         self.claims = Claims()
         self.spans = Spans()
-        self._vrfs: dict[
-            str, str
-        ] = {}  # by plan, as its subscribers' claims are entered; absent: the default
+        # By plan, as its subscribers' claims are entered; absent: the default.
+        self._vrfs: dict[str, str] = {}
         self._moved: set[str] = set()  # plans whose VRF is another since
 
     def is_unreadable(self, kind: str, key: str) -> bool:
@@ -216,9 +215,8 @@ class Index:
         self._whole = asyncio.Event()
         self._whole.set()
         self.loaded_at: float | None = None  # when the data last changed, epoch seconds
-        self._networks: dict[
-            tuple[int, int], dict[int, Nas]
-        ] = {}  # (version, prefix length) -> network -> NAS
+        # (version, prefix length) -> network -> NAS
+        self._networks: dict[tuple[int, int], dict[int, Nas]] = {}
         self._lengths: dict[int, list[int]] = {4: [], 6: []}
         self._found: dict[bytes, Nas | None] = {}
         self._stale = False

@@ -88,7 +88,12 @@ async def search(engine: AsyncEngine, wanted: AuditSearch) -> tuple[list[AuditRo
     return rows, int(count or 0)
 
 
-async def prune(connection: AsyncConnection, before: float) -> int:
-    """Delete some of the rows from before that epoch second; return how many went."""
+async def prune(connection: AsyncConnection, before: float, through_seq: int | None = None) -> int:
+    """Delete some of the rows from before that epoch second; return how many went.
+
+    None beyond number `through_seq`, where one is given: those behind it have yet to be told.
+    """
     old = select(AUDIT.c.id).where(AUDIT.c.at < before).limit(_PAGE)
+    if through_seq is not None:
+        old = old.where(AUDIT.c.id <= through_seq)
     return int((await connection.execute(delete(AUDIT).where(AUDIT.c.id.in_(old)))).rowcount)

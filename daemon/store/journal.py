@@ -8,11 +8,13 @@ path. Sequence numbers are dense: they are given when the row is written, and a 
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Callable
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Generic, NamedTuple, TypeVar
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.errors import StoreUnavailable
@@ -20,13 +22,18 @@ from daemon.store.schema import JOURNAL
 from daemon.store.writer import Writer
 
 _HEAD = struct.Struct(">HdBBBB")
+_HEAD_OCTETS = _HEAD.size
 _PAGE = 200
+_FIRST_ROWS = 4  # of a page: a row of a busy edge has hundreds of records
 
 Context = TypeVar("Context")
 
 
 class Record(NamedTuple):
-    """One acknowledged accounting packet. `at` is when it came, epoch seconds; `peer` as `radius.udp` has it."""
+    """One acknowledged accounting packet. `at` is when it came, epoch seconds; `peer` as `radius.udp` has it.
+
+    One that had to give way (`elide`) has no octets, and nobody's names but the tenant's: it only has its number.
+    """
 
     at: float
     peer: bytes
@@ -34,6 +41,11 @@ class Record(NamedTuple):
     nas: str
     subscriber: str  # empty where nobody was found
     octets: bytes
+
+    @property
+    def elided(self) -> bool:
+        """Whether a newer record says all that this one said, and only its number is left."""
+        return not self.octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +67,45 @@ def pack(record: Record) -> bytes:
 
 def unpack(records: bytes) -> list[Record]:
     """Return the records of one journal row."""
-    out = []
-    spot, end = 0, len(records)
-    while spot < end:
-        size, at, *lengths = _HEAD.unpack_from(records, spot)
-        spot += _HEAD.size
-        parts = []
-        for length in (*lengths, size):
-            parts.append(records[spot : spot + length])
-            spot += length
-        peer, tenant, nas, subscriber, octets = parts
-        out.append(Record(at, peer, tenant.decode(), nas.decode(), subscriber.decode(), octets))
-    return out
+    return [record for record, _ in entries(records)]
+
+
+def entries(records: bytes, skip: int = 0) -> Iterator[tuple[Record, bytes]]:
+    """Yield each record of a row but the first `skip`, and how it lies there."""
+    begin, end = 0, len(records)
+    while begin < end:
+        size, at, of_peer, of_tenant, of_nas, of_subscriber = _HEAD.unpack_from(records, begin)
+        peer = begin + _HEAD_OCTETS
+        tenant = peer + of_peer
+        nas = tenant + of_tenant
+        subscriber = nas + of_nas
+        octets = subscriber + of_subscriber
+        after = octets + size
+        if skip:
+            skip -= 1
+        else:
+            record = Record(
+                at,
+                records[peer:tenant],
+                records[tenant:nas].decode(),
+                records[nas:subscriber].decode(),
+                records[subscriber:octets].decode(),
+                records[octets:after],
+            )
+            yield record, records[begin:after]
+        begin = after
+
+
+def fact_of(record: Record, packed: bytes | None = None) -> bytes:
+    """Return the 32 octets that stand for a record in a chain of hashes; they outlive its eliding."""
+    if record.elided:
+        return record.peer
+    return sha256(pack(record) if packed is None else packed).digest()
+
+
+def elide(record: Record, packed: bytes | None = None) -> Record:
+    """Return what is left of a record whose place is all that is needed of it."""
+    return Record(record.at, fact_of(record, packed), record.tenant, "", "", b"")
 
 
 class Journal(Generic[Context]):
@@ -92,6 +131,7 @@ class Journal(Generic[Context]):
         self._on_lost = on_lost
         self._max_batch = max_batch
         self._max_pending = max_pending
+        self.full = False  # there is no room on the disk: nothing more is taken
         self._packed: list[bytes] = []
         self._contexts: list[Context] = []
         self._writing: list[Context] = []
@@ -105,8 +145,8 @@ class Journal(Generic[Context]):
         return len(self._contexts) + len(self._writing)
 
     def append(self, record: Record, context: Context) -> bool:
-        """Take a record; False when too many wait already, then it is not taken."""
-        if len(self._contexts) >= self._max_pending:
+        """Take a record; False when too many wait already or the disk is full, then it is not taken."""
+        if self.full or len(self._contexts) >= self._max_pending:
             return False
         self._packed.append(pack(record))
         self._contexts.append(context)
@@ -160,15 +200,14 @@ class Journal(Generic[Context]):
 
 async def read_last_seq(engine: AsyncEngine) -> int:
     """Return the highest sequence number given out, 0 for an empty journal."""
+    newest = select(JOURNAL.c.last_seq).order_by(JOURNAL.c.first_seq.desc()).limit(1)
     async with engine.connect() as connection:
-        return int((await connection.execute(select(func.max(JOURNAL.c.last_seq)))).scalar() or 0)
+        return int((await connection.execute(newest)).scalar() or 0)
 
 
 async def read(engine: AsyncEngine, after_seq: int = 0) -> AsyncIterator[list[Numbered]]:
     """Yield the records with a higher number than `after_seq`, in order, a row's worth at a time."""
-    async with engine.connect() as connection:
-        holding = select(func.max(JOURNAL.c.first_seq)).where(JOURNAL.c.first_seq <= after_seq + 1)
-        start = int((await connection.execute(holding)).scalar() or 0)
+    start = await _row_of(engine, after_seq + 1)
     columns = select(JOURNAL.c.first_seq, JOURNAL.c.last_seq, JOURNAL.c.records)
     while True:
         async with engine.connect() as connection:
@@ -224,3 +263,90 @@ async def prune(connection: AsyncConnection, written_before: float, through_seq:
         return 0
     result = await connection.execute(delete(JOURNAL).where(JOURNAL.c.first_seq <= last))
     return int(result.rowcount)
+
+
+class Told(NamedTuple):
+    """A record with its number and the octets that stand for it in a chain of hashes."""
+
+    seq: int
+    record: Record
+    fact: bytes
+
+
+class Row(NamedTuple):
+    """A row of the journal: the records numbered `first_seq` to `last_seq`, as `entries` reads them."""
+
+    first_seq: int
+    last_seq: int
+    records: bytes
+
+    def skip(self, after_seq: int) -> int:
+        """Return how many of its records are not after a number."""
+        return max(0, after_seq + 1 - self.first_seq)
+
+
+async def rows(engine: AsyncEngine, after_seq: int, most: int) -> list[Row]:
+    """Return the rows with `most` records after a number, or all there are; the price does not depend on how many."""
+    holding = select(JOURNAL.c.first_seq).where(JOURNAL.c.first_seq <= after_seq + 1)
+    first = func.coalesce(holding.order_by(JOURNAL.c.first_seq.desc()).limit(1).scalar_subquery(), 0)
+    columns = select(JOURNAL.c.first_seq, JOURNAL.c.last_seq, JOURNAL.c.records).order_by(JOURNAL.c.first_seq)
+    found: list[Row] = []
+    query, wanted = columns.where(JOURNAL.c.first_seq >= first).limit(_FIRST_ROWS), _FIRST_ROWS
+    async with engine.connect() as connection:
+        while True:
+            fresh = [Row(*row) for row in (await connection.execute(query)).all()]
+            found += [row for row in fresh if row.last_seq > after_seq]
+            if (
+                len(fresh) < wanted
+                or sum(row.last_seq - max(after_seq, row.first_seq - 1) for row in found) >= most
+            ):
+                return found
+            wanted = min(wanted * 2, _PAGE)
+            query = columns.where(JOURNAL.c.first_seq > fresh[-1].first_seq).limit(wanted)
+
+
+async def page(engine: AsyncEngine, after_seq: int, most: int) -> list[Told]:
+    """Return up to `most` records after a number, in order."""
+    found: list[Told] = []
+    for row in await rows(engine, after_seq, most):
+        skip = row.skip(after_seq)
+        for seq, (record, packed) in enumerate(entries(row.records, skip), row.first_seq + skip):
+            found.append(Told(seq, record, fact_of(record, packed)))
+            if len(found) == most:
+                return found
+    return found
+
+
+async def _row_of(engine: AsyncEngine, seq: int) -> int:
+    """Return the first number of the row that holds `seq`, or of the last one before."""
+    holding = select(JOURNAL.c.first_seq).where(JOURNAL.c.first_seq <= seq)
+    async with engine.connect() as connection:
+        newest = holding.order_by(JOURNAL.c.first_seq.desc()).limit(1)
+        return int((await connection.execute(newest)).scalar() or 0)
+
+
+async def elide_some(connection: AsyncConnection, seqs: Sequence[int]) -> tuple[int, int, int]:
+    """Elide those of `seqs`, which are sorted, that lie in the row of the first of them.
+
+    Returns the last number of that row, how many records were elided, and how many octets that saves. They must be
+    applied to sessions: a start does not fold them in again.
+    """
+    holding = select(JOURNAL.c.first_seq).where(JOURNAL.c.first_seq <= seqs[0])
+    newest = holding.order_by(JOURNAL.c.first_seq.desc()).limit(1).scalar_subquery()
+    query = select(JOURNAL.c.first_seq, JOURNAL.c.last_seq, JOURNAL.c.records)
+    row = (await connection.execute(query.where(JOURNAL.c.first_seq == newest))).first()
+    if row is None or row.last_seq < seqs[0]:
+        return seqs[0], 0, 0  # it was pruned
+    these = frozenset(seqs[: bisect_right(seqs, row.last_seq)])
+    parts, gone = [], 0
+    for seq, (record, packed) in enumerate(entries(row.records), row.first_seq):
+        if seq in these and not record.elided:
+            gone += 1
+            parts.append(pack(elide(record, packed)))
+        else:
+            parts.append(packed)
+    records = b"".join(parts)
+    if gone:
+        mine = JOURNAL.c.first_seq == row.first_seq
+        await connection.execute(update(JOURNAL).where(mine).values(records=records))
+    return int(row.last_seq), gone, len(row.records) - len(records)

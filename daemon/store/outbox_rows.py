@@ -6,6 +6,7 @@ is deleted before everybody who has to has acknowledged it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.store.schema import METADATA
+from ipam.wide import WideInsert
 
 OUTBOX = Table(
     "outbox",
@@ -44,9 +46,22 @@ OUTBOX_MARK = Table(
     METADATA,
     Column("sink", Text, primary_key=True),
     Column("stream", Text, primary_key=True),
+    Column("incarnation", Text, nullable=False),  # the numbering that this sink is told
+    Column("base_seq", BigInteger, nullable=False),
     Column("acked_seq", BigInteger, nullable=False),
     Column("hash", LargeBinary, nullable=False),  # of the chain up to there
     Column("acked_at", Float, nullable=False),
+)
+
+# Hashes of the chain now and then, from which a replay goes on.
+OUTBOX_HASH = Table(
+    "outbox_hash",
+    METADATA,
+    Column("sink", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("incarnation", Text, primary_key=True),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
 )
 
 # Sessions as a radacct table has them: the keys that were minted once, and which Acct-Session-Id it shows.
@@ -74,29 +89,26 @@ class NewEvent(NamedTuple):
     body: bytes
 
 
-async def append(connection: AsyncConnection, stream: str, events: Sequence[NewEvent]) -> None:
-    """Append events to a stream, inside the transaction of the caller: they are there exactly if it commits.
+_NAME_OCTETS = 12  # of an incarnation: nobody can guess it, and no two edges have the same
+_INSERT = WideInsert(insert(OUTBOX))
 
-    The stream's row must exist (`sync.outbox` makes it at the start).
-    """
+
+def new_incarnation() -> str:
+    """Return a name for a numbering that nobody has had before."""
+    return secrets.token_hex(_NAME_OCTETS)
+
+
+async def append(connection: AsyncConnection, stream: str, events: Sequence[NewEvent]) -> None:
+    """Append events to a stream, inside the transaction of the caller: they are there exactly if it commits."""
     if not events:
         return
     mine = OUTBOX_STREAM.c.stream == stream
-    last = (await connection.execute(select(OUTBOX_STREAM.c.last_seq).where(mine))).scalar_one()
-    rows = [
-        {
-            "stream": stream,
-            "seq": seq,
-            "at": each.at,
-            "type": each.type,
-            "class": each.urgency,
-            "tenant": each.tenant,
-            "correlation": each.correlation,
-            "body": each.body,
-        }
-        for seq, each in enumerate(events, last + 1)
-    ]
-    await connection.execute(insert(OUTBOX), rows)
+    last = (await connection.execute(select(OUTBOX_STREAM.c.last_seq).where(mine))).scalar()
+    if last is None:
+        await open_stream(connection, stream, new_incarnation())
+        last = 0
+    rows = [(stream, seq, *each) for seq, each in enumerate(events, last + 1)]
+    await _INSERT.write(connection, rows)
     await connection.execute(OUTBOX_STREAM.update().where(mine).values(last_seq=last + len(events)))
 
 

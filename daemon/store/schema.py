@@ -84,6 +84,9 @@ NACK = Table(
     Column("detail", Text, nullable=False),
     Column("bucket", Integer, nullable=False),
     Column("digest", LargeBinary, nullable=False),  # of what came, so that the platform's digests can be met
+    Column(
+        "body", LargeBinary
+    ),  # what came, sealed, where it is only in the way of others: it is tried again
 )
 
 # Small facts by name: how far the journal is applied to sessions, when the replica was last loaded.

@@ -20,9 +20,10 @@ from daemon.replica.pools import PoolSpec, SelectorSpec
 from daemon.replica.records import Nas, Plan, Record, Staff, Subscriber, Tenant
 from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
+from daemon.sync.owners import Owners
 
 _SLICE = 500
-_TYPES: dict[str, type[Record]] = {
+TYPES: dict[str, type[Record]] = {
     "tenant": Tenant,
     "plan": Plan,
     "nas": Nas,
@@ -31,7 +32,7 @@ _TYPES: dict[str, type[Record]] = {
     "pool": PoolSpec,
     "selector": SelectorSpec,
 }
-_ORDER = {made: place for place, made in enumerate(_TYPES.values())}
+ORDER = {made: place for place, made in enumerate(TYPES.values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +55,29 @@ class Apply:
         seal: Sealer,
         clock: Clock,
         on_change: Callable[[Sequence[Key]], None] | None = None,
+        owners: Owners | None = None,
     ) -> None:
-        """`on_change` is told, once a load is there as a whole, the keys of everything that it changed."""
+        """`on_change` is told, once a load is there as a whole, the keys of everything that it changed.
+
+        `owners` are the feeds that bring objects; those are theirs alone, and take turns with us.
+        """
         self._on_change = on_change
         self._index = index
         self._writer = writer
         self._seal = seal
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self.owners = Owners() if owners is None else owners
 
     async def load(self, records: Sequence[Record], *, replace: bool, dry_run: bool = False) -> Applied:
         """Store and show `records`; with `replace`, what their tenants have besides is removed.
 
-        With `dry_run` only the comparison is made. Raises StoreUnavailable: what was not stored is not shown either.
+        With `dry_run` only the comparison is made. What feeds bring stays as it is. Raises StoreUnavailable: what was
+        not stored is not shown either; and OwnedByFeed, where a record is of a kind that a feed brings.
         """
-        async with self._turn:
-            ordered = sorted(records, key=lambda record: _ORDER[type(record)])
+        for record in records:
+            self.owners.refuse(tenant_of(record), kind_of(record))
+        async with self.owners.turn:
+            ordered = sorted(records, key=lambda record: ORDER[type(record)])
             applied, differing = await self._compare(ordered)
             doomed = await self._absent(ordered) if replace else []
             for _, kind, _ in doomed:
@@ -115,17 +123,22 @@ class Apply:
         return applied, differing
 
     async def _absent(self, records: Sequence[Record]) -> list[Key]:
-        """Return the keys of what the tenants named in `records` have and `records` have not, readable or not."""
+        """Return the keys of what the tenants named in `records` have and `records` have not, readable or not.
+
+        What a feed has brought is not meant.
+        """
+        owned = self.owners.feed_of
         named = {(tenant_of(record), kind_of(record), record.id) for record in records}
         tenants = {tenant for tenant, _, _ in named}
         keys = [
             key
             for key in self._index.unreadable
-            if key[0] in tenants and key[1] in _TYPES and key[1] != "tenant" and key not in named
+            if key[0] in tenants and key[1] in TYPES and key[1] != "tenant" and key not in named
+            if owned(*key[:2]) is None
         ]
         for i, record in enumerate(self._index.records()):
             key = (tenant_of(record), kind_of(record), record.id)
-            if key[0] in tenants and key[1] != "tenant" and key not in named:
+            if key[0] in tenants and key[1] != "tenant" and key not in named and owned(*key[:2]) is None:
                 keys.append(key)
             if i % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
@@ -140,7 +153,7 @@ class Apply:
 
         await self._writer.commit(write)
         for tenant, kind, key in doomed:
-            self._index.remove(_TYPES[kind], tenant, key)
+            self._index.remove(TYPES[kind], tenant, key)
         for record in records:
             self._index.put(record)
 

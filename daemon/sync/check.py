@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from daemon.replica.index import Index
-from daemon.replica.records import AccessMode, Nas, Plan, Record, Staff, Subscriber
-from daemon.replica.rules import Garden
+from daemon.replica.records import AccessMode, Record, Subscriber
 from daemon.sync.document import Document
 from daemon.sync.faults import Fault
+from daemon.sync.identities import SHARED, taken_identities, taken_prefixes
 from daemon.sync.normalise import SPELLINGS
 from daemon.sync.outlook import Key as _Key
 from daemon.sync.outlook import Outlook
@@ -19,11 +19,13 @@ from daemon.sync.overlaps import overlaps
 from daemon.sync.problems import Path, Problem, got, path_text
 from daemon.sync.records import KINDS, BodyInvalid, to_record
 from daemon.sync.references import NO_GARDEN, lacks_garden, odd_references, unknown_references
+from daemon.sync.renderable import Unrenderable, unrenderable_plans
 from daemon.sync.wire_types import ID_FORM, read_id
 from radius.dictionary import Dictionary
 
 Json = Any  # a value as `json.loads` gives it
-Unrenderable = Callable[[Plan | Garden, Nas], str | None]
+OwnerOf = Callable[[str, str], str | None]
+"""(tenant, kind): the feed that brings these objects, None where operators load them."""
 
 _ENVELOPE = ("kind", "tenant", "id", "body")
 _PLURALS = {"username": ("usernames",), "mac": ("macs",), "address": ("prefixes",)}
@@ -60,16 +62,18 @@ def check(
     tenant: str | None = None,
     replace: bool = False,
     unrenderable: Unrenderable | None = None,
+    owner_of: OwnerOf = lambda _tenant, _kind: None,
 ) -> Checked:
     """Return the records of `document` and everything that is wrong with it, at once.
 
     An object without a tenant belongs to `tenant`, else to the only tenant of the document. `index` is what
     the replica holds now; with `replace`, what the document's tenants hold there is about to go.
-    `unrenderable` says why a plan, or a walled garden, cannot be said to a NAS. The records are those of objects
-    without a problem; whether they are applied although others have one is for the caller to decide. CPU-bound:
-    run it in a thread, it only reads the index.
+    `unrenderable` says why a plan, or a walled garden, cannot be said to a NAS, `owner_of` which feed brings objects
+    of a tenant and kind: those cannot be loaded. The records are those of objects without a problem; whether they are
+    applied although others have one is for the caller to decide. CPU-bound: run it in a thread, it only reads the
+    index.
     """
-    return _Check(document, index, dictionary, tenant, replace, unrenderable).run()
+    return _Check(document, index, dictionary, tenant, replace, unrenderable, owner_of).run()
 
 
 class _Check:
@@ -83,11 +87,14 @@ class _Check:
         tenant: str | None,
         replace: bool,
         unrenderable: Unrenderable | None,
+        owner_of: OwnerOf,
     ) -> None:
         self._document = document
         self._index = index
         self._dictionary = dictionary
         self._unrenderable = unrenderable
+        self._owner_of = owner_of
+        self._owned: set[tuple[str, str]] = set()  # of which it has been told
         self._problems = list(document.problems)
         self._warnings: list[Problem] = []
         self._objects: dict[_Key, _Object] = {}
@@ -169,11 +176,24 @@ class _Check:
 
     # -- objects together
 
+    def _ownership(self, key: _Key, each: _Object) -> None:
+        """Refuse what a feed brings; told once for each kind, a file may be full of it."""
+        feed = self._owner_of(each.tenant, each.kind)
+        if feed is None:
+            return
+        self._bad.add(key)
+        if (each.tenant, each.kind) not in self._owned:
+            self._owned.add((each.tenant, each.kind))
+            came = f"a {each.kind} of tenant {each.tenant}, which feed {feed} brings"
+            expected = "objects of kinds that no feed brings"
+            self._wrong(key, ("kind",), "owned-by-feed", came, expected, "change it on the platform")
+
     def _references(self) -> None:
         unknown: set[str] = set()
         told: set[Hashable] = set()
         captive: dict[str, list[_Key]] = {}
         for key, each in self._objects.items():
+            self._ownership(key, each)
             if not self._outlook.exists(("tenant", each.tenant, each.tenant)):
                 self._bad.add(key)
                 if each.tenant not in unknown:  # once: all that follows may be of that tenant
@@ -203,63 +223,21 @@ class _Check:
                 )
 
     def _identities(self) -> None:
-        claims: dict[Hashable, _Key] = {}
-        for key, record in self._records.items():
-            if not isinstance(record, (Subscriber, Staff)):
-                continue
-            who = "subscriber" if isinstance(record, Subscriber) else "member of staff"
-            for field, value in _claims(record):
-                claim = (record.tenant, who, field, value)
-                owner = claims.setdefault(claim, key)
-                other = owner[2] if owner != key else self._known_owner(key, record, field, value)
-                if other is not None:
-                    came = f"{value}, which {who} {other} has"
-                    # A remote id may name the node of many lines; then its NAS must not look up by it.
-                    told = self._warn if field == "remote_id" else self._wrong
-                    told(key, self._place(key, field), "taken", came, f"a {field} that no other {who} has")
-
-    def _known_owner(self, key: _Key, record: Subscriber | Staff, field: str, value: Hashable) -> str | None:
-        """Return the id of the one in the replica that has the value and keeps it."""
-        known = self._index.tenants.get(record.tenant)
-        if known is None:
-            return None
-        staff = isinstance(record, Staff)
-        tables: Mapping[str, Mapping[Any, Subscriber] | Mapping[Any, Staff]] = {
-            "username": known.staff if staff else known.usernames,
-            "mac": known.macs,
-            "circuit_id": known.circuits,
-            "remote_id": known.remotes,
-        }
-        other = tables[field].get(str(value) if field == "mac" else str(value).encode())
-        if other is None or other.id == record.id or not self._outlook.stays((key[0], key[1], other.id)):
-            return None
-        return other.id
+        for found in taken_identities(self._index, self._outlook, self._records):
+            if found is not None:
+                key, fault = found
+                # Where a remote id names the node of many lines, its NAS must not look up by it.
+                told = self._warn if fault.path[0] in SHARED else self._wrong
+                told(key, *self._told(key, fault))
 
     def _nas_prefixes(self) -> None:
-        owners: dict[Hashable, _Key] = {
-            prefix: ("nas", nas.tenant, nas.id)
-            for nas in list(self._index.nases())
-            if self._outlook.stays(("nas", nas.tenant, nas.id))
-            for prefix in nas.prefixes
-        }
-        for key, record in self._records.items():
-            for prefix in record.prefixes if isinstance(record, Nas) else ():
-                owner = owners.setdefault(prefix, key)
-                if owner != key:
-                    came = f"{prefix}, which NAS {owner[2]} has"
-                    self._wrong(key, self._place(key, "address"), "taken", came, "a prefix of no other NAS")
+        for key, fault in taken_prefixes(self._index, self._outlook, self._records):
+            self._wrong(key, *self._told(key, fault))
 
     def _renderability(self, unrenderable: Unrenderable) -> None:
-        for key, record in self._records.items():
-            if not isinstance(record, Plan):
-                continue
-            nases = self._outlook.vendors(record.tenant)
-            tried = {vendor: unrenderable(record, nas) for vendor, nas in nases.items()}
-            refused = {vendor: why for vendor, why in tried.items() if why is not None}
-            for vendor, why in refused.items():
-                told = self._wrong if len(refused) == len(tried) else self._warn
-                came = f"what a NAS of vendor {vendor} cannot be told"
-                told(key, ("body",), "unrenderable", came, "a plan that its NASes understand", why)
+        for key, fault, by_all in unrenderable_plans(self._records, self._outlook, unrenderable):
+            told = self._wrong if by_all else self._warn
+            told(key, *self._told(key, fault))
 
     def _gardens(self, unrenderable: Unrenderable) -> None:
         """Warn of walled gardens that a vendor cannot build, at the tenant if it is here, else at the NAS."""
@@ -320,18 +298,3 @@ class _Check:
             tenant=read_id(item.get("tenant")) or self._default or "",
             id=read_id(item.get("id")) or "",
         )
-
-
-def _claims(record: Subscriber | Staff) -> Iterator[tuple[str, Hashable]]:
-    """Yield what only one subscriber, or one member of staff, of a tenant can have, by the name of its field."""
-    if isinstance(record, Staff):
-        yield "username", record.username
-        return
-    for name in record.usernames:
-        yield "username", name
-    for mac in record.macs:
-        yield "mac", mac
-    if record.circuit_id is not None:
-        yield "circuit_id", record.circuit_id
-    if record.remote_id is not None:
-        yield "remote_id", record.remote_id

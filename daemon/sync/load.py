@@ -71,6 +71,7 @@ class DataLoader:
                 tenant=request.tenant,
                 replace=request.replace,
                 unrenderable=unrenderable,
+                owner_of=self._apply.owners.feed_of,
             )
             if checked.problems:
                 raise DataInvalid(checked.problems)

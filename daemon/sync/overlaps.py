@@ -29,7 +29,14 @@ _Span = tuple[Space, int, int]
 def overlaps(
     index: Index, outlook: Outlook, records: Mapping[Key, Record], bad: Collection[Key]
 ) -> Iterator[Found]:
-    """Yield, with its key, what is wrong with objects that claim what another has.
+    """Yield, with its key, what is wrong with objects that claim what another has: see `overlap_steps`."""
+    return (found for found in overlap_steps(index, outlook, records, bad) if found is not None)
+
+
+def overlap_steps(
+    index: Index, outlook: Outlook, records: Mapping[Key, Record], bad: Collection[Key]
+) -> Iterator[Found | None]:
+    """Yield, with its key, what is wrong with objects that claim what another has; None is a pause.
 
     `records` are those of the document, `bad` the keys of objects that are refused for other reasons. A subscriber's
     own addresses may lie in each other. Costs what the document claims, and what the replica has in the way; a plan
@@ -41,8 +48,11 @@ def overlaps(
     refused = set(bad)
     standing = index.standing()
     for _ in range(_PASSES):
-        found = list(_Pass(index, outlook, records, claiming, refused, standing).run())
-        yield from found
+        found: list[Found] = []
+        for each in _Pass(index, outlook, records, claiming, refused, standing).run():
+            if each is not None:
+                found.append(each)
+            yield each
         refused.update(key for key, _ in found)
         # What was refused and is new leaves nothing behind.
         if all(outlook.stored(key) is None for key, _ in found):
@@ -79,8 +89,8 @@ class _Pass:
         self._moving: dict[str, set[str]] = {}  # by tenant, plans with another VRF than before
         self._book = Book(standing, self._will_be)
 
-    def run(self) -> Iterator[Found]:
-        """Yield what is wrong: pools first, then plans that move to another VRF, then subscribers."""
+    def run(self) -> Iterator[Found | None]:
+        """Yield what is wrong: pools first, then plans that move to another VRF, then subscribers; None is a pause."""
         good = [(key, each) for key, each in self._claiming.items() if key not in self._refused]
         for _, record in good:
             if isinstance(record, Plan) and self._moves(record):
@@ -88,10 +98,12 @@ class _Pass:
         for key, record in good:
             if isinstance(record, PoolSpec):
                 yield from self._pool(key, record)
+                yield None
         yield from self._moved()
         for key, record in good:
             if isinstance(record, Subscriber):
                 yield from self._subscriber(key, record)
+                yield None
 
     # -- what stays of the replica
 
@@ -184,7 +196,7 @@ class _Pass:
                 return Fault(path, "overlap", came, "ranges beside fixed addresses and routed blocks", hint)
         return None
 
-    def _moved(self) -> Iterator[Found]:
+    def _moved(self) -> Iterator[Found | None]:
         """Look at the subscribers that stay and whose plans go to another VRF with all their addresses."""
         for tenant, plans in list(self._moving.items()):
             refused: dict[str, list[Fault]] = {}
@@ -202,6 +214,7 @@ class _Pass:
                 refused.setdefault(subscriber.plan, []).extend(faults[:1])
                 if not faults:
                     self._enter(subscriber)
+                yield None
             for plan, found in refused.items():
                 if found:
                     more = f"; {len(found) - 1} more of its subscribers" if len(found) > 1 else ""

@@ -57,6 +57,14 @@ def odd_references(record: Record, outlook: Outlook) -> Iterator[Fault]:
         yield Fault((), "no-secret", got(None), expected)
 
 
+def names(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield kind and id of the plans and pools that a record names."""
+    for _, plan in _plans(record):
+        yield "plan", plan
+    for _, _, pool in _pools(record):
+        yield "pool", pool
+
+
 def lacks_garden(tenant: str, outlook: Outlook) -> bool:
     """Tell whether a tenant will have no walled garden; False where its object is wrong."""
     record = outlook.tenant(tenant)

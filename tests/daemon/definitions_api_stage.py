@@ -46,6 +46,7 @@ class Counter:
             export=nothing,
             work=nothing,
             writer=stage.writer,
+            exchange=nothing,
         )
         keys = Idempotency(stage.engine, stage.writer, stage.clock)
         self.app = FastAPI()

@@ -78,6 +78,7 @@ class Counter:
             export=cast("Any", None),
             work=cast("Any", Work(self.definitions, self.cgnat)),
             writer=edge.writer,
+            exchange=cast("Any", None),
         )
         self.services = services
         self.offers = NextAvailable(edge.addresses, self.definitions.reservations)

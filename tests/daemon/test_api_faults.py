@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Iterator
 from typing import cast
 
 import httpx
@@ -22,6 +23,9 @@ class Broken:
         if name == "status":
             raise AttributeError(name)
         return Broken()
+
+    def __iter__(self) -> Iterator[Broken]:
+        return iter(())
 
 
 def ask(app: FastAPI, path: str) -> httpx.Response:

@@ -437,10 +437,11 @@ class Household(RuleBasedStateMachine):
     @precondition(lambda self: self.online)
     @rule(which=st.integers(0, 9))
     def stop(self, which: int) -> None:
-        """End a session."""
+        """End a session; equipment that hangs up begins nothing from logins of before."""
         name = sorted(self.online)[which % len(self.online)]
         self.stage.account(STOP, name)
-        del self.online[name]
+        gone = self.online.pop(name)
+        self.waiting = [each for each in self.waiting if each[0] != gone]
 
     @rule()
     def wait(self) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from daemon.errors import DaemonError
+
 Json = Any  # a value as `json.loads` gives it
 
 BUCKETS = 256
@@ -40,6 +42,17 @@ class Item(NamedTuple):
     min_reader: int = 1
 
 
+class Lines(NamedTuple):
+    """Items of a snapshot as they came, a line each; the first one is line `first` of its page.
+
+    An item that does not say its revision is as of `start_rev`.
+    """
+
+    octets: bytes
+    first: int
+    start_rev: int
+
+
 class Position(NamedTuple):
     """How far a feed has been read."""
 
@@ -65,10 +78,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trailer:
-    """What a snapshot says of itself at its end: objects by kind, and the digest of each bucket."""
+    """What a snapshot says of itself at its end: objects by kind, and the digest of each bucket.
+
+    `feed`, `epoch` and `start_rev` say which snapshot it is the end of, None where it does not tell.
+    """
 
     counts: Mapping[str, int]
     digests: tuple[bytes, ...]
+    feed: str | None = None
+    epoch: str | None = None
+    start_rev: int | None = None
     key: str = ""
     signature: bytes = b""
     signed: bytes = b""
@@ -95,6 +114,41 @@ class Brake:
     since: float
     epoch: str
     rev: int
+
+
+class KindStatus(NamedTuple):
+    """Objects of one kind: served, refused, and served although something that they name is not there yet."""
+
+    kind: str
+    objects: int
+    nacked: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStatus:
+    """A feed at a glance. Times are epoch seconds, `skew_s` is how far the platform's clock is ahead of ours."""
+
+    name: str
+    tenant: str
+    kinds: tuple[KindStatus, ...]
+    position: Position | None
+    head: int | None  # the platform's newest revision, as last heard
+    contact_at: float | None
+    applied_at: float | None
+    skew_s: float | None
+    brake: Brake | None
+    staging: Position | None  # epoch and start of the snapshot that is under way
+    wants_snapshot: bool
+
+
+class Pending(NamedTuple):
+    """An object that names something that is not there yet."""
+
+    kind: str
+    id: str
+    wants_kind: str
+    wants_id: str
 
 
 class Refusal(StrEnum):
@@ -134,20 +188,55 @@ class Digests(NamedTuple):
     root: bytes
 
 
+class Superseded(DaemonError):
+    """Another snapshot of the feed has begun; this one is over."""
+
+    slug = "snapshot-superseded"
+
+
+class SnapshotUnreadable(DaemonError):
+    """A line of a snapshot is no item; what came before its page can be gone on with by a new staging."""
+
+    slug = "snapshot-unreadable"
+
+
 class Staging(Protocol):
-    """A snapshot that gathers beside what is served. Items may come again, and in any order."""
+    """A snapshot that gathers beside what is served. Items may come again, and in any order.
+
+    It is over with `finish`, whatever that returns; also when another one has begun, then `add` raises Superseded.
+    """
+
+    @property
+    def start_rev(self) -> int:
+        """The revision from where changes will be read: that of the first page, also when it is resumed."""
 
     @property
     def resume_at(self) -> str:
         """Where to go on after a restart: the cursor of the last page that is durable, empty at the start."""
 
     async def add(self, items: Sequence[Item], cursor: str) -> None:
-        """Make a page durable. Raises StoreUnavailable."""
+        """Take a page. It is durable when the next one has been taken, `finish` at the latest.
+
+        Raises StoreUnavailable, then it is gone on with at `resume_at` of a new staging; and Superseded.
+        """
 
     async def finish(self, trailer: Trailer | None) -> Applied | Refused:
         """Compare with the trailer and serve it instead of what was served, in one transaction.
 
         Without a trailer, as from a source that has none, what came is taken as all there is.
+        """
+
+    async def drop(self) -> None:
+        """Give it up: nothing of it will be served. Raises StoreUnavailable."""
+
+
+class LineStaging(Staging, Protocol):
+    """One that reads lines by itself: where there are many, in another process than the daemon's."""
+
+    async def add_lines(self, lines: Lines, cursor: str) -> None:
+        """Take a page, or a part of one, as it came; else as `add`.
+
+        Raises SnapshotUnreadable, maybe only with a later page or from `finish`; nothing of that page is durable.
         """
 
 
@@ -160,7 +249,11 @@ class Feed(Protocol):
 
     @property
     def position(self) -> Position | None:
-        """How far it has been read; None before the first snapshot."""
+        """How far it has been read; None before the first snapshot, and where its kinds are others than then."""
+
+    @property
+    def brake(self) -> Brake | None:
+        """What is held because too much would go; None where nothing is."""
 
     async def apply(self, batch: Batch) -> Applied | Refused:
         """Apply a batch, durable and served when it returns. Raises StoreUnavailable."""
@@ -184,7 +277,20 @@ class Feed(Protocol):
         """Note that the platform was heard of for certain: its newest revision and clock, our times around it."""
 
     async def release_brake(self) -> Applied | Refused:
-        """Apply what the brake holds, as an operator or the platform says."""
+        """Apply what the brake holds, as an operator or the platform says.
+
+        What is not kept here, as a batch after a restart, passes when it comes again; Refused (brake) says so.
+        """
+
+    async def status(self) -> FeedStatus:
+        """Return the feed at a glance."""
+
+
+class LineFeed(Feed, Protocol):
+    """A feed that reads the lines of its snapshots by itself."""
+
+    async def snapshot(self, epoch: str, start_rev: int) -> LineStaging:
+        """Begin a snapshot, or go on with one; see `Feed`."""
 
 
 class FeedSource(Protocol):

@@ -6,6 +6,7 @@ with the effects of the events, in one transaction: then delivering again change
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,7 +38,8 @@ class Urgency(StrEnum):
 class Event(NamedTuple):
     """One event. `seq` is that of its log; times are epoch seconds; `fact` are the octets that the chain hashes.
 
-    An interim that a later one has replaced is told as type `accounting.superseded` without data: its number stays.
+    `body` is its data as the text of a JSON object: so most of it lies on disk, and so all of it is told. An interim
+    that a later one has replaced is told as type `accounting.superseded` without data: its number stays.
     """
 
     seq: int
@@ -46,8 +48,14 @@ class Event(NamedTuple):
     urgency: Urgency
     tenant: str
     correlation: str
-    data: Mapping[str, Json]
+    body: str
     fact: bytes
+
+    @property
+    def data(self) -> Mapping[str, Json]:
+        """What the event says."""
+        said: dict[str, Json] = json.loads(self.body)
+        return said
 
 
 class Incarnation(NamedTuple):
@@ -74,7 +82,10 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A run of events of one stream: `events` are those numbered `first` to `last` on the wire."""
+    """A run of events of one stream: `events` are those numbered `first` to `last` on the wire.
+
+    `hashes` are those of the chain after each event, where they are at hand.
+    """
 
     edge: str
     stream: Stream
@@ -84,6 +95,7 @@ class Delivery:
     before_hash: bytes
     hash: bytes
     events: Sequence[Event]
+    hashes: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +131,15 @@ Receipt = Acked | Expected | Diverged | Later
 
 
 class OutboxSink(Protocol):
-    """One way to carry events away."""
+    """One way to carry events away.
+
+    `portions` says how many times the usual number of events a delivery may have: more than one where the sink works
+    on what comes next while it waits for an answer.
+    """
 
     name: str
     streams: frozenset[Stream]
+    portions: int
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Hand over a run of events. Raises nothing but CancelledError: what goes wrong is a value."""

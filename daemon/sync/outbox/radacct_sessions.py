@@ -50,6 +50,14 @@ class SessionFinder:
             found[event.seq] = [facts_of(each, self._index) for each in sessions]
         return found
 
+    def nas_address(self, event: Event) -> str | None:
+        """Return the one address of the NAS that an event names, None where it has several or is not known."""
+        tenant = self._index.tenants.get(event.tenant)
+        nas = None if tenant is None else tenant.nases.get(str(event.data.get("nas")))
+        if nas is None or len(nas.prefixes) != 1 or nas.prefixes[0].num_addresses != 1:
+            return None
+        return str(nas.prefixes[0].network_address)
+
     async def _by_uid(self, uids: set[int]) -> dict[int, Session]:
         found = {uid: session for uid in uids if (session := self._sessions.find_uid(uid)) is not None}
         rows = await session_rows.find_by_uids(self._engine, sorted(uids - found.keys()))

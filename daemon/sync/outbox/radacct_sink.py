@@ -21,6 +21,7 @@ from daemon.store.radacct_rows import Minted
 from daemon.store.writer import Writer
 from daemon.sync.outbox.model import Acked, Delivery, Event, Later, Receipt, Stream
 from daemon.sync.outbox.radacct_merge import RadacctRow, SessionFacts, cut, merge, new_row, shown_id
+from daemon.sync.outbox.radacct_rejects import RejectTable, add_each, look_at_rejects
 from daemon.sync.outbox.radacct_table import RadacctTable, TableUnusable, look, short
 
 _STATEMENT_S = 10
@@ -40,16 +41,23 @@ class Finder(Protocol):
     async def facts(self, events: Sequence[Event]) -> Mapping[int, Sequence[SessionFacts]]:
         """Return the sessions of each event by its number, as they are now."""
 
+    def nas_address(self, event: Event) -> str | None:
+        """Return the address of the NAS that an event names, None where it is not known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadacctOptions:
-    """What the settings say. A session of an unknown login waits `hold_s` for the login to become known."""
+    """What the settings say. A session of an unknown login waits `hold_s` for the login to become known.
+
+    `post_auth`: refused logins go to the table radpostauth, which lies beside radacct.
+    """
 
     name: str
     table: str = "radacct"
     distinct_ids: bool = True
     new_rows_per_min: int = 400
     hold_s: float = 120.0
+    post_auth: bool = False
 
 
 @dataclass(slots=True)
@@ -79,7 +87,9 @@ class RadacctSink:
     ) -> None:
         """`engine` is that of the table, `store` and `writer` are ours: what was minted for a session is kept there."""
         self.name = options.name
-        self.streams = frozenset({Stream.ACCOUNTING, Stream.SESSIONS})
+        rejects = {Stream.AUTH_REJECTS} if options.post_auth else set()
+        self.streams = frozenset({Stream.ACCOUNTING, Stream.SESSIONS} | rejects)
+        self.portions = 1
         self.counts = RadacctCounts()
         self._options = options
         self._engine = engine
@@ -89,6 +99,7 @@ class RadacctSink:
         self._clock = clock
         self._log = log
         self._table: RadacctTable | None = None
+        self._rejects: RejectTable | None = None
         self._held: dict[int, float] = {}  # sessions of unknown logins, since when
         self._room, self._room_at = float(options.new_rows_per_min), clock.monotonic()
 
@@ -102,17 +113,28 @@ class RadacctSink:
         if not events:
             return Later("the sessions of these records are not folded yet", 0.2)
         try:
-            through = await self._take(events)
+            through = await (
+                self._reject(events) if delivery.stream is Stream.AUTH_REJECTS else self._take(events)
+            )
         except StoreUnavailable as error:
             return Later(str(error))
         except TableUnusable as error:
             return Later(str(error), _MINUTE_S)
         except (OSError, SQLAlchemyError, TimeoutError) as error:
-            self._table = None  # its shape may be another when it is back
+            self._table = self._rejects = None  # its shape may be another when it is back
             return Later(_said(error))
         if through is None:
             return Later("as many new rows as a minute may have are there", 2.0)
         return Acked(through + base)
+
+    async def _reject(self, events: Sequence[Event]) -> int:
+        """Write refused logins; return the number of the last event."""
+        if self._rejects is None:
+            self._rejects = await look_at_rejects(self._engine, self._options.table)
+        self.counts.refused += await add_each(
+            self._engine, self._rejects, events, self._finder.nas_address, _is_of_a_row
+        )
+        return events[-1].seq
 
     async def _take(self, events: Sequence[Event]) -> int | None:
         """Write the sessions of events in their order; return the number of the last event done, None for none."""

@@ -60,9 +60,7 @@ class Shape:
 
 async def look(engine: AsyncEngine, name: str) -> Shape:
     """Return the shape of a table, `schema.table` or `table`. Raises TableUnusable, and what the database raises."""
-    schema, _, bare = name.rpartition(".")
-    async with engine.connect() as connection:
-        table = await connection.run_sync(_reflect, bare, schema or None)
+    table = await reflected(engine, name)
     if table is None:
         raise TableUnusable(f"there is no table {name} with the columns of FreeRADIUS's radacct")
     names = tuple(each for each in COLUMNS if ("class" if each == "class_" else each) in table.c)
@@ -76,6 +74,13 @@ async def look(engine: AsyncEngine, name: str) -> Shape:
         if isinstance(kind := shape.column(each).type, String) and (length := kind.length) is not None
     }
     return Shape(table, names, widths, shape.mysql)
+
+
+async def reflected(engine: AsyncEngine, name: str) -> Table | None:
+    """Return a table as the database has it, `schema.table` or `table`; None where there is none."""
+    schema, _, bare = name.rpartition(".")
+    async with engine.connect() as connection:
+        return await connection.run_sync(_reflect, bare, schema or None)
 
 
 def _reflect(connection: Any, name: str, schema: str | None) -> Table | None:

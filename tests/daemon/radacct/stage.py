@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -141,7 +142,9 @@ class Stage:
         self.seq += 1
         self.sessions.folded_seq = max(self.sessions.folded_seq, self.seq)
         correlation = "" if uid is None else str(uid)
-        return Event(self.seq, NOW, "accounting.interim", Urgency.B, "demo", correlation, data or {}, b"")
+        return Event(
+            self.seq, NOW, "accounting.interim", Urgency.B, "demo", correlation, json.dumps(data or {}), b""
+        )
 
     async def keep(self) -> None:
         """Write every session to the store, as the keeper does."""

@@ -59,12 +59,14 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("bucket", sa.Integer, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("body", sa.LargeBinary),
     )
     _create_outbox()
     op.create_table(
         "api_key",
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
         sa.Column("scopes", sa.Text, nullable=False),
         sa.Column("tenant", sa.Text, nullable=False),
@@ -102,9 +104,19 @@ def _create_outbox() -> None:
         "outbox_mark",
         sa.Column("sink", sa.Text, primary_key=True),
         sa.Column("stream", sa.Text, primary_key=True),
+        sa.Column("incarnation", sa.Text, nullable=False),
+        sa.Column("base_seq", sa.BigInteger, nullable=False),
         sa.Column("acked_seq", sa.BigInteger, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
         sa.Column("acked_at", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "outbox_hash",
+        sa.Column("sink", sa.Text, primary_key=True),
+        sa.Column("stream", sa.Text, primary_key=True),
+        sa.Column("incarnation", sa.Text, primary_key=True),
+        sa.Column("seq", _KEY, primary_key=True, autoincrement=False),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "radacct_session",
@@ -150,6 +162,7 @@ def downgrade() -> None:
         "outbox",
         "outbox_stream",
         "outbox_mark",
+        "outbox_hash",
         "radacct_session",
         "api_key",
     ):

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,17 +24,18 @@ from daemon.aaa.assembly import RequestPath
 from daemon.aaa.leasing import Held, text_reader
 from daemon.aaa.reconcile import Unchangeable
 from daemon.api import glance
-from daemon.api.application import admin_app, health_app
 from daemon.api.gauges import registry
 from daemon.api.models import ReloadView, StatusView
-from daemon.api.server import ApiServer, listen_tcp, listen_unix
+from daemon.api.ports import Places, Ports
+from daemon.api.security.desk import Security
 from daemon.api.services import Services
-from daemon.clock import Clock, SystemClock
+from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.events import Events
 from daemon.leases.assembly import AddressWork
 from daemon.metrics import RequestCounts, StoreCounts
 from daemon.notify import Notifier, watchdog_interval_s
+from daemon.options import exchange as exchange_options
 from daemon.replica.index import Index, Key
 from daemon.replica.store import restore
 from daemon.store import state_dir
@@ -46,9 +45,8 @@ from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
 from daemon.supervise import Supervisor
 from daemon.sync.apply import Apply
+from daemon.sync.assembly import Exchange, House
 from daemon.sync.load import Changed, DataLoader, LoadRequest
-from daemon.sync.records import KINDS
-from daemon.sync.schema import schema
 from radius.dictionary import shipped
 
 _STOP_S = 10.0
@@ -79,7 +77,7 @@ class Edge:
             busy_timeout_s=settings.store.busy_timeout_s,
             wal_checkpoint_pages=settings.store.wal_checkpoint_pages,
         )
-        self._writer = Writer(self._engine, clock.monotonic, self._store_counts.observe)
+        self._writer = Writer(self._engine, clock.monotonic, self._committed)
         self._supervisor = Supervisor(clock, lambda event, /, **fields: self._log.error(event, **fields))
         self._notifier = Notifier.from_environ(environ)
         self._stop = asyncio.Event()
@@ -92,7 +90,7 @@ class Edge:
             self._events,
             self._supervisor.spawn,
             self._note,
-            options.address_work(settings, environ, clock.monotonic, self._store_counts.observe),
+            options.address_work(settings, environ, clock.monotonic, self._committed),
         )
         self._aaa = RequestPath(
             self._index,
@@ -113,19 +111,50 @@ class Edge:
         self._work.cgnat.unwritten = self._aaa.port_blocks.unwritten
         self._work.on_lost, self._work.on_restored = self._aaa.end_fenced, self._aaa.settle_leases
         self._build_data(settings)
-        self._servers: list[ApiServer] = []
+        self._security = Security(
+            exchange_options.security(settings, environ), self._engine, self._writer, clock
+        )
+        self._ports: Ports | None = None
         self._lock: BinaryIO | None = None
         self._name = settings.edge.name
         self._current = settings
 
     def _build_data(self, settings: Settings) -> None:
-        self._seal = Sealer(options.sealing_key(settings, self._environ))
-        self._apply = Apply(self._index, self._writer, self._seal, self._clock, self._data_changed)
+        key = options.sealing_key(settings, self._environ)
+        self._seal = Sealer(key)
+        self._exchange = Exchange(
+            exchange_options.exchange(settings, self._environ),
+            House(
+                index=self._index,
+                engine=self._engine,
+                writer=self._writer,
+                clock=self._clock,
+                events=self._events,
+                dictionary=self._dictionary,
+                path=self._aaa,
+                key=key,
+                leases=self._work.addresses.engine,
+                book=settings.ipam.node,
+                note=self._note,
+                on_change=self._data_changed,
+            ),
+        )
+        self._apply = Apply(
+            self._index, self._writer, self._seal, self._clock, self._loaded_by_hand, self._exchange.owners
+        )
         self._loader = DataLoader(self._index, self._apply, self._dictionary)
 
     def _data_changed(self, keys: Sequence[Key]) -> None:
         self._aaa.enforcement.reconciler.changed(keys)
         self._work.changed(keys)
+
+    def _loaded_by_hand(self, keys: Sequence[Key]) -> None:
+        self._data_changed(keys)
+        self._exchange.feeds.noticed(keys)
+
+    def _committed(self, seconds: float, durable: bool) -> None:
+        self._store_counts.observe(seconds, durable)
+        self._exchange.outbox.committed(seconds, durable)
 
     async def start(self) -> None:
         """Bring everything up; on return RADIUS is served.
@@ -133,11 +162,12 @@ class Edge:
         Raises OSError where a socket cannot be bound or another daemon has the state directory.
         """
         self._lock = state_dir.hold(self._state_dir)
-        gc.disable()  # until all is read: it would walk what has come again and again
         await migrate(self._engine)
         self._supervisor.start("writer", self._writer.run, critical=True)
-        for each in await restore(self._engine, self._index, self._seal):
+        unreadable = await restore(self._engine, self._index, self._seal)
+        for each in unreadable:
             self._log.error("object-unreadable", tenant=each.tenant, kind=each.kind, id=each.id, why=each.why)
+        await self._exchange.restore(unreadable)
         await self._load_files(self._loaded.data_files)
         for port, places in options.ports(self._loaded.settings):
             self._aaa.listen(port, places)
@@ -157,10 +187,12 @@ class Edge:
             ("reconcile", enforcement.reconciler.run),
             ("reap", lambda: enforcement.reaper.run(self._clock)),
             *self._work.tasks(),
+            *self._exchange.tasks(),
+            *self._security.tasks(),
         ):
             self._supervisor.start(name, run)
+        await self._security.load()
         self._serve_api()
-        _settle_collector()
         self._aaa.start()
         self._ready = True
         self._notifier.ready()
@@ -191,6 +223,7 @@ class Edge:
                 self._events,
                 self._clock,
                 self._work,
+                self._exchange,
             ),
             load=self.load,
             reload=self.reload,
@@ -198,18 +231,18 @@ class Edge:
             writer=self._writer,
             status=self.status,
             export=self._loader.export,
+            exchange=self._exchange,
         )
-        group = settings.api.admin_group
-        host, number = settings.api.address
-        release = version("dotmac-edge")
-        self._servers = [
-            ApiServer(health_app(services, release), listen_tcp(host, number), admin=False),
-            ApiServer(
-                admin_app(services, release), listen_unix(self.admin_socket, group), admin=True, group=group
-            ),
-        ]
-        for name, server in zip(("api", "admin"), self._servers, strict=True):
-            self._supervisor.start(name, server.serve)
+        places = Places(
+            address=settings.api.address,
+            socket=self.admin_socket,
+            group=settings.api.admin_group,
+            port=exchange_options.port(settings),
+        )
+        tls = exchange_options.tls(settings)
+        self._ports = Ports(services, self._security, tls, places, version("dotmac-edge"))
+        for name, run in self._ports.tasks():
+            self._supervisor.start(name, run)
 
     @property
     def admin_socket(self) -> Path:
@@ -261,6 +294,9 @@ class Edge:
         if self._index.unreadable:
             degraded.append(f"{len(self._index.unreadable)} stored objects cannot be read")
         degraded += self._work.degraded()
+        degraded += self._exchange.degraded() + self._security.degraded()
+        if self._ports is not None:
+            degraded += self._ports.degraded()
         degraded += glance.degraded(self._aaa, self._clock)
         return StatusView(
             version=version("dotmac-edge"),
@@ -335,13 +371,16 @@ class Edge:
                     await self._work.stop()
                     await self._writer.drain()
                     await self._aaa.keeper.flush()
-        for server in self._servers:
-            server.stop()
+                    await self._exchange.stop()
+                    await self._security.close()
+        if self._ports is not None:
+            self._ports.stop()
         await self._supervisor.stop(5.0)
         self._aaa.close()
         await self._engine.dispose()
         await self._work.close()
-        if self._servers:
+        await self._exchange.close()
+        if self._ports is not None:
             with contextlib.suppress(OSError):
                 self.admin_socket.unlink()
         if self._lock is not None:
@@ -353,43 +392,5 @@ def admin_socket_of(settings: Settings) -> Path:
     return settings.api.admin_socket or Path(settings.edge.state_dir) / "admin.sock"
 
 
-def _settle_collector() -> None:
-    """Keep the garbage collector off the replica, and rare: what requests make is freed by reference count.
-
-    With the usual thresholds it walks every session again and again, which costs accounting a third of its rate.
-    """
-    gc.enable()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 1000, 1000)
-
-
-def data_schemas() -> dict[str, dict[str, object]]:
-    """Return the JSON Schema of every kind of object that can be loaded."""
-    return {kind: schema(kind) for kind in KINDS}
-
-
 async def _nothing(_connection: object) -> None:
     return None
-
-
-async def _serve(loaded: Loaded, environ: Mapping[str, str], announce: Callable[[Edge], None]) -> bool:
-    edge = Edge(loaded, environ, SystemClock())
-    try:
-        await edge.start()
-        announce(edge)
-        return await edge.run()
-    finally:
-        await edge.stop()
-
-
-def run(loaded: Loaded, announce: Callable[[Edge], None]) -> bool:
-    """Run the daemon until it is told to stop; False when it failed. uvloop is used where it is installed."""
-    logs.setup(loaded.settings.log.level, loaded.settings.log.format)
-    environ = dict(os.environ)
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        return asyncio.run(_serve(loaded, environ, announce))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(loaded, environ, announce))

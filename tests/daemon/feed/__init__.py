@@ -1,0 +1,1 @@
+"""Feeds of a platform: what they bring, hold and survive."""

@@ -1,0 +1,1 @@
+"""The outbox: streams, shippers, what gives way."""
