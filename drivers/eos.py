@@ -299,7 +299,7 @@ class EosSession(Pasting):
             await self._dropped(ref.id)
             state = CommitState.REJECTED if await self._is_before(ref) else CommitState.PARTIAL
             return CommitResult(state, ref, "command-refused", self.redactor.redact(answer.failed))
-        return await self._received(ref)
+        return await self._proved(self._received(ref), ref)
 
     async def _received(self, ref: CommitRef) -> CommitResult:
         """Return what the device shows of the commit: it says nothing when it takes one."""
@@ -333,12 +333,13 @@ class EosSession(Pasting):
         if waiting != ref.id:
             return await self._not_pending(ref)
         answer = await self._say(f"configure session {ref.id} commit")
+        return await self._kept(self._taken(ref, self.redactor.redact(answer.failed)))
+
+    async def _taken(self, ref: CommitRef, failed: str) -> ConfirmResult:
         waiting, _ = await self._sessions()
         if waiting == ref.id:
-            return ConfirmResult(
-                ConfirmState.UNVERIFIED, "still-pending", self.redactor.redact(answer.failed)
-            )
-        if answer.failed or await self._is_before(ref):
+            return ConfirmResult(ConfirmState.UNVERIFIED, "still-pending", failed)
+        if failed or await self._is_before(ref):
             return await self._not_pending(ref)
         await self._settle(ref)
         return ConfirmResult(ConfirmState.CONFIRMED)

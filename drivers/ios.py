@@ -16,13 +16,14 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 from drivers.base import Driver, Session
 from drivers.capabilities import CandidateKind, Capabilities, ConfirmKind, LockKind, RollbackMethod
-from drivers.errors import LockHeld, NotSupported, Phase
+from drivers.errors import CommandRefused, LockHeld, NotSupported, Phase
 from drivers.ios_files import QUESTIONS, Disk
 from drivers.ios_like import LOG_LINE, SECRETS, Grammar, IosLike, logged_in
-from drivers.ios_text import cdp, etx, interfaces, lldp, uptime_s
+from drivers.ios_text import cdp, changes_of, etx, interfaces, lldp, uptime_s
 from drivers.kick import KickingSession, LiveSession
 from drivers.model import (
     Change,
@@ -161,7 +162,6 @@ class IosSession(IosLike, KickingSession):
         return await self._shown(f"show {kind}-config")
 
     async def _neighbors(self) -> tuple[Neighbor, ...]:
-        """Return what LLDP and CDP tell; either may be switched off."""
         first = lldp((await self._cli.command("show lldp neighbors detail")).text)
         return first + cdp((await self._cli.command("show cdp neighbors detail")).text)
 
@@ -220,15 +220,14 @@ class IosSession(IosLike, KickingSession):
     async def _diff(self, staged: Staged) -> Diff:
         if staged.change.mode is Mode.REPLACE:
             told = await self._do(f"show archive config differences system:running-config {staged.handle}")
-            lines = _without_heads(told)
+            lines = changes_of(told)
         else:
             answer = await self._say(f"show archive config incremental-diffs {staged.handle}")
             if answer.failed:  # lines that the device does not know; validation says so
                 lines = [line for line in staged.change.text.splitlines() if line.strip()]
                 return Diff("\n".join(f"+{line}" for line in lines), DiffSource.OFFLINE, len(lines))
             lines = [
-                f"{'-' if line.strip().startswith('no ') else '+'}{line}"
-                for line in _without_heads(answer.text)
+                f"{'-' if line.strip().startswith('no ') else '+'}{line}" for line in changes_of(answer.text)
             ]
         added = sum(line.lstrip().startswith("+") for line in lines)
         removed = sum(line.lstrip().startswith("-") for line in lines)
@@ -267,25 +266,30 @@ class IosSession(IosLike, KickingSession):
                 phase=Phase.COMMIT,
                 device=self.target.name,
             )
+        try:
+            slug = await self._prepared(staged, ref)
+        except CommandRefused as refused:
+            return CommitResult(CommitState.REJECTED, ref, refused.slug, refused.answer)
+        if slug:
+            return CommitResult(CommitState.REJECTED, ref, slug, "nothing was applied")
+        command = f"copy {staged.handle} running-config"
+        if staged.change.mode is Mode.REPLACE:
+            timer = f" revert trigger error timer {(ref.confirm_within_s or 0) // 60}" if timed else ""
+            command = f"configure replace {staged.handle} force{timer}"
+        return await self._proved(self._applied(ref, staged, command), ref)
+
+    async def _prepared(self, staged: Staged, ref: CommitRef) -> str:
+        """Keep the configuration before and, for a merge, start the timer; return why not to go on."""
         if await self._timer() is not None:
-            return CommitResult(
-                CommitState.REJECTED, ref, "timer-running", "another commit waits for its confirm"
-            )
+            return "timer-running"
         await self._disk.sweep(keep=staged.handle)
         if not await self._disk.save_running(f"{ref.id}.bak"):
-            return CommitResult(
-                CommitState.REJECTED, ref, "no-backup", "the configuration before was not kept"
-            )
-        minutes = (ref.confirm_within_s or 0) // 60
-        if staged.change.mode is Mode.REPLACE:
-            timer = f" revert trigger error timer {minutes}" if timed else ""
-            return await self._applied(ref, staged, f"configure replace {staged.handle} force{timer}")
-        if timed:
-            await self._do(f"configure terminal revert timer {minutes}")
-            await self._do("end")
-            if not await self._ours(ref):
-                return CommitResult(CommitState.REJECTED, ref, "no-timer", "the device shows no commit timer")
-        return await self._applied(ref, staged, f"copy {staged.handle} running-config")
+            return "no-backup"
+        if ref.confirm_within_s is None or staged.change.mode is Mode.REPLACE:
+            return ""
+        await self._do(f"configure terminal revert timer {ref.confirm_within_s // 60}")
+        await self._say("end")
+        return "" if await self._ours(ref) else "no-timer"
 
     async def _applied(self, ref: CommitRef, staged: Staged, command: str) -> CommitResult:
         """Apply a file, look for the receipt, and take back what was refused half way."""
@@ -294,7 +298,8 @@ class IosSession(IosLike, KickingSession):
         timed = ref.confirm_within_s is not None
         if answer.failed or "failed to apply" in answer.text:
             said = self.redactor.redact(answer.failed or answer.text[-200:])
-            await self._rollback(ref)
+            with suppress(CommandRefused):
+                await self._rollback(ref)
             state = CommitState.REJECTED if await self._is_before(ref) else CommitState.PARTIAL
             return CommitResult(state, ref, "command-refused", said)
         if receipt not in answer.text:
@@ -340,8 +345,9 @@ class IosSession(IosLike, KickingSession):
         if not await self._ours(ref):
             return ConfirmResult(ConfirmState.REFUSED, "foreign-timer", f"what waits is a commit of {user}")
         said = await self._do("configure confirm")
-        if _NOTHING in said:
-            return await self._not_pending(ref)
+        return await self._kept(self._not_pending(ref) if _NOTHING in said else self._taken(ref))
+
+    async def _taken(self, ref: CommitRef) -> ConfirmResult:
         if await self._timer() is not None:
             return ConfirmResult(
                 ConfirmState.UNVERIFIED, "still-pending", "the device did not take the confirm"
@@ -384,12 +390,6 @@ class IosSession(IosLike, KickingSession):
         said = await self._do("copy running-config startup-config", QUESTIONS)
         if "[OK]" not in said and "copied" not in said:
             raise self._refusal("copy running-config startup-config", said[-200:] or "no [OK]", Phase.SAVE)
-
-
-def _without_heads(text: str) -> list[str]:
-    """Return a diff's lines without the headings of the archive; a reordering is told by `!` lines."""
-    lines = [line for line in text.splitlines() if line.strip() and line.strip() != "end"]
-    return [line for line in lines if not re.match(r"!(?:Contextual|List of|No changes)", line.strip())]
 
 
 async def connect(opening: Opening) -> Session:

@@ -93,8 +93,8 @@ class Disk:
         return self._receipt in await self._do(f"copy running-config {self.root}{name}", QUESTIONS)
 
     async def rename(self, old: str, new: str) -> None:
-        """Rename a file."""
-        await self._do(f"rename {self.root}{old} {self.root}{new}", QUESTIONS)
+        """Rename a file, if the device lets us: what was committed does not depend on it."""
+        await self._say(f"rename {self.root}{old} {self.root}{new}", QUESTIONS)
 
 
 class EosDisk(Disk):

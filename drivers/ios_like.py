@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, ip_interface
 from typing import ClassVar
@@ -13,6 +13,7 @@ from drivers.base import Session
 from drivers.errors import CommandRefused, NotAuthorized, NotSupported, Phase
 from drivers.ios_text import block
 from drivers.model import Change, CommitRef, Mode, Secrets, ServiceIntent, ServiceVerb
+from drivers.outcomes import CommitResult, CommitState, ConfirmResult, ConfirmState
 from drivers.target import Opening
 from drivers.transports import ssh
 from drivers.transports.cli import Answer, Cli, Dialect, Question
@@ -87,6 +88,20 @@ class IosLike(Session):
 
     async def _digest(self) -> str:
         return (await self.get_config(secrets=Secrets.KEEP)).digest
+
+    async def _proved(self, look: Awaitable[CommitResult], ref: CommitRef) -> CommitResult:
+        """Return what a look after a commit gives; a refused look is no refused commit."""
+        try:
+            return await look
+        except CommandRefused as refused:
+            return CommitResult(CommitState.UNVERIFIED, ref, "no-receipt", refused.answer)
+
+    async def _kept(self, look: Awaitable[ConfirmResult]) -> ConfirmResult:
+        """Return what a look after a confirm gives; a refused look is no refused confirm."""
+        try:
+            return await look
+        except CommandRefused as refused:
+            return ConfirmResult(ConfirmState.UNVERIFIED, "no-receipt", refused.answer)
 
     async def _close(self) -> None:
         self._cli.close()

@@ -130,3 +130,9 @@ def etx(text: str) -> str:
     With the two characters instead, the device would take `^` for the end of every banner.
     """
     return re.sub(r"(?m)^(banner \S+ )\^C|\^C$", lambda hit: (hit.group(1) or "") + "\x03", text)
+
+
+def changes_of(text: str) -> list[str]:
+    """Return a diff's lines without the headings of the archive; a reordering is told by `!` lines."""
+    lines = [line for line in text.splitlines() if line.strip() and line.strip() != "end"]
+    return [line for line in lines if not re.match(r"!(?:Contextual|List of|No changes)", line.strip())]

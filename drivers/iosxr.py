@@ -250,9 +250,15 @@ class IosXrSession(Pasting):
             return await self._rejected(ref, answer)
         if "No configuration changes to commit" in answer.text:
             return CommitResult(CommitState.REJECTED, ref, "nothing-to-commit", "the device saw no change")
+        self._trial = ref.id if timed else ""
+        return await self._proved(self._received(ref), ref)
+
+    async def _received(self, ref: CommitRef) -> CommitResult:
+        """Return what the device shows of a commit: it says nothing when it takes one."""
+        timed = ref.confirm_within_s is not None
         if timed and await self._trial_open():
-            self._trial = ref.id
             return CommitResult(CommitState.PENDING, ref)
+        self._trial = ""
         top = (await self._commits())[:1]
         if not timed and top and top[0][0] == ref.id:
             return CommitResult(CommitState.COMMITTED, ref)
@@ -285,8 +291,11 @@ class IosXrSession(Pasting):
             return ConfirmResult(ConfirmState.REFUSED, "no-new-session", str(error))
         answer = await self._asked("commit")
         if "Confirming commit for trial session" not in answer.text:
-            return await self._looked_at(ref)
+            return await self._kept(self._looked_at(ref))
         self._trial = ""
+        return await self._kept(self._taken(ref))
+
+    async def _taken(self, ref: CommitRef) -> ConfirmResult:
         await self._clean()
         if await self._is_before(ref):
             return ConfirmResult(ConfirmState.LAPSED, "lapsed", "the configuration before is in force")

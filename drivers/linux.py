@@ -57,9 +57,7 @@ from drivers.posix import STATE_DIR, PosixSession, runner_of
 from drivers.target import Opening
 from drivers.transports.stream import Runner
 
-_IDENTITY = (
-    '. /etc/os-release; echo "$ID $VERSION_ID"; uname -sr; nft --version; tc -V; cat /etc/machine-id; uname -n'
-)
+_IDENTITY = '. /etc/os-release; echo "$ID $VERSION_ID"; uname -sr; nft --version; tc -V; cat /etc/machine-id; uname -n'
 _NFT = re.compile(r"nftables (\d+)\.(\d+)\.(\d+)")
 _KERNEL = re.compile(r"Linux (\d+)\.(\d+)")
 _OLDEST_NFT, _NEWEST_NFT = (0, 9, 8), (1, 2, 0)
@@ -352,7 +350,9 @@ def _files_of(parts: Parts, devices: list[str], record: list[str]) -> dict[str, 
         "tc.devs": _lines(devices),
         "names": _lines(parts.files),
     }
-    return files | {f"file.{name}": text or _NOTHING for name, text in parts.files.items() if text is not None}
+    return files | {
+        f"file.{name}": text or _NOTHING for name, text in parts.files.items() if text is not None
+    }
 
 
 def _change(nft: str = "", tc: list[str] | None = None) -> Change:

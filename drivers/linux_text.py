@@ -21,7 +21,9 @@ _STATEMENT = re.compile(
     r"(?:(ip6?|inet|arp|bridge|netdev)\s+)?([A-Za-z_][\w./\-]*)"
 )
 _TC = re.compile(r"(qdisc|class|filter) (add|change|replace|del|delete) dev ([\w.\-@]+)\b(.*)")
-_DYNAMIC = re.compile(r"(\n\t(?:set|map) \S+ \{\n(?:(?!\t\}).*\n)*?\t\tflags [^\n]*dynamic[^\n]*\n)((?:.*\n)*?)\t\}\n")
+_DYNAMIC = re.compile(
+    r"(\n\t(?:set|map) \S+ \{\n(?:(?!\t\}).*\n)*?\t\tflags [^\n]*dynamic[^\n]*\n)((?:.*\n)*?)\t\}\n"
+)
 _ELEMENTS = re.compile(r"\t\telements = \{[^}]*\}\n")
 _TABLE = re.compile(r"^table (\S+ \S+) \{.*?^\}$", re.MULTILINE | re.DOTALL)
 ROOT = ("root", "ingress", "clsact")
@@ -73,7 +75,9 @@ def _keep(parts: Parts, kind: str, lines: list[str]) -> None:
     elif kind == "tc":
         for line in filter(None, map(str.strip, lines)):
             if not _TC.match(line):
-                raise BadChange(f"{line!r} is no tc line; expected qdisc|class|filter add|replace|del dev ...")
+                raise BadChange(
+                    f"{line!r} is no tc line; expected qdisc|class|filter add|replace|del dev ..."
+                )
             parts.tc.append(line)
     elif kind:
         parts.files[kind.removeprefix("file ")] = "".join(f"{line}\n" for line in lines)

@@ -14,8 +14,18 @@ GROUP = "dotmac_edge.drivers"
 
 # name of the driver, module that holds its DRIVER. A module is imported when its driver is asked for.
 IN_TREE: tuple[tuple[str, str], ...] = (
+    ("accel-ppp", "drivers.accel_ppp"),
+    ("eos", "drivers.eos"),
     ("frr", "drivers.frr"),
+    ("ios", "drivers.ios"),
+    ("iosxr", "drivers.iosxr"),
     ("junos", "drivers.junos"),
+    ("linux", "drivers.linux"),
+    ("routeros", "drivers.routeros"),
+    ("sros", "drivers.sros"),
+    ("vrp5", "drivers.vrp5"),
+    ("vrp8", "drivers.vrp8"),
+    ("vyos", "drivers.vyos"),
 )
 
 

@@ -241,9 +241,8 @@ class SrosSession(Session):
         except CommandRefused:
             self._mine = ""
             raise
-        if answer.prompt.lstrip("\n!").startswith(
-            "*"
-        ):  # a commit that worked says nothing, and takes the star away
+        # A commit that worked says nothing; it takes the star of uncommitted changes out of the prompt.
+        if answer.prompt.lstrip("\n!").startswith("*"):
             self._mine = ""
             return CommitResult(
                 CommitState.UNVERIFIED, ref, "no-receipt", "the candidate is still uncommitted"
@@ -354,4 +353,9 @@ async def connect(opening: Opening) -> Session:
     return SrosSession(opening, connection, cli)
 
 
-DRIVER = Driver("sros", "Nokia SR OS MD-CLI over SSH", connect)
+DRIVER = Driver(
+    "sros",
+    "Nokia SR OS MD-CLI over SSH",
+    connect,
+    secret_patterns=(r"(\b[\w\-]+ )\"[^\"\n]* hash2?\"", r"(\b[\w\-]*(?:-key|password) )\"[^\"\n]*\""),
+)

@@ -39,6 +39,8 @@ _WIPED = re.compile(r"^ {42}", re.MULTILINE)
 YES: Question = (r"\[ ?[Yy](?:\(yes\))?/[Nn](?:\(no\))?(?:/[Cc](?:\(cancel\))?)?\][:?]? *$", "y")
 NO: Question = (YES[0], "n")
 _ASKED = re.compile(r"\[ ?[Yy][^\]\n]*/[Nn][^\]\n]*\]")
+# `shared-key cipher VALUE`: the word cipher is taken for the value, so the one behind it goes, too.
+SECRETS = (r"(\b(?:shared-)?key <redacted> )\S+", r"(\bshared-key (?:cipher|simple) )\S+")
 _DISPLAYS = r"display [\w\-./: ]+(?:\| (?:include|exclude|begin|count) [\w\-./: ]+)?"
 
 

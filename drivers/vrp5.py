@@ -22,7 +22,7 @@ from drivers.offline import diff_lines
 from drivers.outcomes import CommitResult, CommitState, RollbackResult, RollbackState
 from drivers.target import Opening
 from drivers.transports.cli import Question
-from drivers.vrp import NO, YES, VrpSession, login
+from drivers.vrp import NO, SECRETS, YES, VrpSession, login
 from drivers.vrp_text import Line, delta, lines_of, merged, text_of
 
 _MODELS = re.compile(r"(?:S[1-9]\d{3}|S\d{5}|AR\d{3,4}|LS-S\d)", re.IGNORECASE)
@@ -143,4 +143,4 @@ async def connect(opening: Opening) -> Session:
     return Vrp5Session(opening, *await login(opening))
 
 
-DRIVER = Driver("vrp5", "Huawei VRP5 over SSH, immediate mode", connect)
+DRIVER = Driver("vrp5", "Huawei VRP5 over SSH, immediate mode", connect, secret_patterns=SECRETS)

@@ -38,12 +38,13 @@ from drivers.outcomes import (
 from drivers.target import Opening
 from drivers.transports import ssh
 from drivers.transports.cli import Cli
-from drivers.vrp import YES, VrpSession, login
+from drivers.vrp import SECRETS, YES, VrpSession, login
 
 _MODELS = re.compile(r"(?:NE(?:40E|20E|5000E|8000|9000)|NetEngine|ME60|ATN\d|CE\d{4,5})", re.IGNORECASE)
 _SWITCHES = re.compile(r"CE\d{4,5}", re.IGNORECASE)
 _PERSIST = 200  # minor version of 8 from which `commit trial ... persist` is documented
 _POINT = re.compile(r"^ *\d+ +(\d{10}) +\S+ +(\S+)", re.MULTILINE)
+_LOCKED = re.compile(r"lock|occup|another|other user", re.IGNORECASE)
 _CHANGED = re.compile(r"^[+-]")
 _TRIAL = re.compile(r"Trial status *: *(\w+)")
 _ID = re.compile(r"Persist id *: *(\S+)")
@@ -100,6 +101,8 @@ class Vrp8Session(VrpSession):
         if not self._locked:
             await self._user_view()
             answer = await self._say("configuration exclusive")
+            if answer.failed and not _LOCKED.search(answer.failed):
+                raise self._refusal("configuration exclusive", answer.failed)
             if answer.failed:
                 raise LockHeld(self.redactor.redact(answer.failed), device=self.target.name)
             self._locked = True
@@ -239,4 +242,4 @@ async def connect(opening: Opening) -> Session:
     return Vrp8Session(opening, *await login(opening))
 
 
-DRIVER = Driver("vrp8", "Huawei VRP8 over SSH, two-stage mode", connect)
+DRIVER = Driver("vrp8", "Huawei VRP8 over SSH, two-stage mode", connect, secret_patterns=SECRETS)

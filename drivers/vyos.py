@@ -56,16 +56,15 @@ DIALECT = Dialect(
     setup=("set terminal length 0", "set terminal width 512"),
     more=r"(?:^|\n):$|\(END\) *$",
     errors=(
-        r"^ *(?:Set|Delete) failed.*",
         r"^ *Configuration path: .*(?:not valid|ambiguous|already exists).*",
         r"^ *(?:Invalid|Ambiguous|Incomplete) command.*",
         r"^\[\[.*\]\] failed.*",
         r"^ *Commit failed.*",
         r"^ *(?:Another confirm is pending|commit-revisions is not configured).*",
         r"^ *Configuration system temporarily locked.*",
-        r"^ *Nothing to delete.*",
         r"^ *No configuration changes to commit.*",
         r"^-?v?bash: .*",
+        r"^ *(?:Set|Delete) failed.*",
     ),
     renames=r"commit.*",
 )
@@ -181,12 +180,25 @@ class VyosSession(Session):
         self._unsaved = not _SAME.search(await self._cli.run("compare saved"))
         try:
             for line in lines:
-                await self._cli.run(line)
+                await self._line(line)
         except CommandRefused:
             await self._cli.command("discard")
             raise
         undo = delta(paths(await self._read(ConfigKind.CANDIDATE)), paths(before.text))
         return Staged(change, before, undo=tuple(undo))
+
+    async def _line(self, line: str) -> None:
+        """Send a set or delete line. What is not there need not be deleted."""
+        answer = await self._cli.command(line)
+        if answer.failed and "Nothing to delete" not in answer.text:
+            said = self.redactor.redact(answer.failed)
+            raise CommandRefused(
+                f"{self.redactor.redact(line)!r} was refused: {said}",
+                phase=Phase.STAGE,
+                device=self.target.name,
+                command=self.redactor.redact(line),
+                answer=said,
+            )
 
     async def _compared(self) -> str:
         """Return how candidate and running configuration differ; empty if they do not."""
@@ -217,7 +229,7 @@ class VyosSession(Session):
         )
         armed = _ARMED.search(answer.text)
         if answer.failed:
-            return await self._failed(ref, self.redactor.redact(answer.failed), armed=armed is not None)
+            return await self._failed(ref, self.redactor.redact(answer.text)[-300:], armed=armed is not None)
         if await self._compared():
             return CommitResult(
                 CommitState.UNVERIFIED, ref, "no-receipt", "the candidate is still uncommitted"
@@ -268,7 +280,7 @@ class VyosSession(Session):
         await self._cli.command("discard")
         try:
             for line in ref.undo:
-                await self._cli.run(line)
+                await self._line(line)
         except CommandRefused:
             await self._cli.command("discard")
             raise
@@ -323,4 +335,12 @@ async def connect(opening: Opening) -> Session:
     return VyosSession(opening, connection, cli)
 
 
-DRIVER = Driver("vyos", "VyOS over SSH", connect)
+DRIVER = Driver(
+    "vyos",
+    "VyOS over SSH",
+    connect,
+    secret_patterns=(
+        r"(\bsnmp community )\S+",
+        r"(\b(?:private|preshared|shared|auth|encryption)-key )(?:'[^']*'|\S+)",
+    ),
+)

@@ -36,7 +36,9 @@ def neighbors(told: str) -> tuple[Neighbor, ...]:
     found = []
     for block in re.split(r"^(?=Interface:)", told, flags=re.MULTILINE):
         said = dict(
-            re.findall(r"^ *(Interface|ChassisID|PortID|SysName|PortDescr|MgmtIP): *(.*?) *$", block, re.MULTILINE)
+            re.findall(
+                r"^ *(Interface|ChassisID|PortID|SysName|PortDescr|MgmtIP): *(.*?) *$", block, re.MULTILINE
+            )
         )
         if "ChassisID" in said:
             found.append(

@@ -144,9 +144,9 @@ async def rollback_now(subject: Subject) -> str:
     """A commit is taken back on demand, from a new session."""
     before = await digest_of(subject)
     async with opened(subject) as session, session.lock():
-        result = await _commit(subject, session, subject.change)
         if session.capabilities.reboots:
             raise Skipped("a rollback reboots this device")
+        result = await _commit(subject, session, subject.change)
     async with opened(subject) as session:
         done = await session.rollback(result.ref)
     if done.state is not RollbackState.REVERTED:

@@ -56,7 +56,7 @@ class VyosDevice(CliDevice):
         self.timer = CommitTimer(scale)
         self.candidates: dict[int, Store] = {}
         self.partial = False
-        self.shell: list[str] = []  # what a shell would have run
+        self.ran: list[str] = []  # what a shell would have run
         self.reboots = 0
         self.cut: Callable[[], None] = lambda: None
 
@@ -76,7 +76,7 @@ class VyosDevice(CliDevice):
         except ValueError:
             words = []
         if not words or re.search(r"[;&`]|\$\(", re.sub(r"'[^']*'", "", line)):
-            self.shell.append(line)
+            self.ran.append(line)
             return "vbash: syntax error"
         operational = words[1:] if session.mode and words[0] == "run" else words if not session.mode else []
         if operational:

@@ -27,6 +27,18 @@ TYPED = {
 }
 
 
+PATIENT = replace(QUICK, command_s=8, commit_s=8, login_s=8, echo_s=0.05)
+ECHOES = ("wrong", "none", "slow")
+
+
+def echoing(device: CliDevice, how: str) -> None:
+    """Make the device echo wrongly, not at all, or one character after the other with late answers."""
+    if how == "slow":
+        device.faults.slow_echo_s, device.faults.late_s = 0.0005, 0.01
+    else:
+        device.faults.echo = how
+
+
 @dataclass
 class Case:
     """One driver with its emulated device; `in_force` says whether the change is there for good."""

@@ -19,7 +19,7 @@ from drivers.model import Change, CommitRef, Staged
 from drivers.outcomes import CommitState, ConfirmState, RollbackState
 from tests.drivers.beds import QUICK, Cutter, serving, target_of
 
-STRIKES = ("cut_before", "cut_after", "hang_at", "lie_at")
+STRIKES = ("cut_before", "cut_after", "hang_at", "lie_at", "refused")
 PHASES = ("stage", "commit", "confirm", "rollback")
 HASTY = replace(QUICK, command_s=0.6, commit_s=1.2, login_s=3, close_s=0.3, echo_s=0.2)
 LOG = "*Nov 21 20:00:00.000: %SYS-5-CONFIG_I: Configured from console by admin on vty0"
@@ -41,15 +41,15 @@ class Bed:
 
 
 async def kit(
-    bed: Bed, back: Change, bad: Change, cut: str, canary: str, scale: float, **more: Any
+    bed: Bed, back: Change, bad: Change, cut: str, canary: str, scale: float, only: tuple[str, ...] = ()
 ) -> Report:
-    """Run the conformance kit against a device of the bed."""
+    """Run the conformance kit, or some of its checks, against a device of the bed."""
     device = bed.device()
     async with serving(device) as emulator:
         return await verify(
             Subject(
                 bed.driver,
-                target_of(emulator, **more),
+                target_of(emulator),
                 bed.change,
                 back,
                 "show version",
@@ -58,7 +58,8 @@ async def kit(
                 cut=Cutter(device.faults, cut),
                 attempts=lambda: emulator.attempts,
                 canaries=(canary,),
-            )
+            ),
+            only,
         )
 
 
@@ -104,8 +105,8 @@ class Run:
                 assert self.bed.applied(self.device), "pending, and not in force"
                 assert self.device.timer.pending, "pending without a timer"
             assert done is not CommitState.COMMITTED, "committed without the timer that was asked for"
-            if done is CommitState.REJECTED:
-                assert not self.bed.applied(self.device), "rejected, and in force"
+            if done in {CommitState.REJECTED, CommitState.PARTIAL}:
+                assert not self.bed.applied(self.device), f"{done}, and in force"
             return done
         assert self.ref
         session = await self._again()
@@ -114,6 +115,8 @@ class Run:
             if confirmed is ConfirmState.CONFIRMED:
                 assert self.bed.applied(self.device), "confirmed, and not in force"
                 assert not self.device.timer.pending, "confirmed, and the timer runs"
+            if confirmed is ConfirmState.REFUSED:
+                assert self.device.timer.pending, "refused, and the timer does not run"
             if confirmed is ConfirmState.LAPSED:
                 assert not self.bed.applied(self.device), "lapsed, and in force"
             return confirmed
@@ -141,6 +144,16 @@ async def commands_of(bed: Bed, last: str) -> dict[str, list[str]]:
     return found
 
 
+def _refuse(device: Any, pattern: str) -> None:
+    """Let the login not be authorized for a command."""
+    handle = device.handle
+
+    async def refusing(session: Any, line: str) -> str:
+        return "% Authorization failed." if re.fullmatch(pattern, line) else str(await handle(session, line))
+
+    device.handle = refusing
+
+
 async def _struck(bed: Bed, struck: str, fault: str, pattern: str) -> str:
     device = bed.device()
     async with serving(device, key=_KEY) as emulator, AsyncExitStack() as stack:
@@ -148,7 +161,10 @@ async def _struck(bed: Bed, struck: str, fault: str, pattern: str) -> str:
         phases = ["stage", "commit", "rollback" if struck == "rollback" else "confirm"]
         for phase in phases[: phases.index(struck)]:
             await run.do(phase)
-        setattr(device.faults, fault, pattern)
+        if fault == "refused":
+            _refuse(device, pattern)
+        else:
+            setattr(device.faults, fault, pattern)
         came = "error"
         try:
             with suppress(DriverError):

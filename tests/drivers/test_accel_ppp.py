@@ -222,6 +222,17 @@ def test_a_reload_that_lies_is_seen_by_its_dead_command_line(tmp_path: Path) -> 
     run(work)
 
 
+def test_a_push_that_says_nothing_and_does_nothing_is_no_push(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bed(tmp_path) as place, opened(place) as session:
+            staged = await session.stage(ADD)
+            place.emulator.faults.lie_at = f"(?s){COMMIT}"
+            result = await session.commit(staged, session.reference(staged, 30))
+            assert (result.state, result.slug) == (CommitState.UNVERIFIED, "not-read-back")
+
+    run(work)
+
+
 def test_a_refused_reload_is_taken_back_at_once(tmp_path: Path) -> None:
     async def work() -> None:
         async with bed(tmp_path) as place, opened(place) as session:
@@ -293,7 +304,9 @@ def test_a_daemon_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_merge_sets_adds_and_takes_out() -> None:
-    text = merged(CONFIG, "[pppoe]\nverbose=5\ninterface=eth7\n-interface=eth1\n[new]\nkey=1\n[modules]\n-radius")
+    text = merged(
+        CONFIG, "[pppoe]\nverbose=5\ninterface=eth7\n-interface=eth1\n[new]\nkey=1\n[modules]\n-radius"
+    )
     assert "verbose=5" in text
     assert "interface=eth7" in text
     assert "eth1" not in text
@@ -305,7 +318,11 @@ def test_a_merge_sets_adds_and_takes_out() -> None:
 def test_a_file_without_its_modules_does_not_validate() -> None:
     assert findings(CONFIG) == ()
     found = findings("stray=1\n[cli\n[pppoe]\n")
-    assert [each.where for each in found if each.severity is Severity.ERROR] == ["line 1", "line 2", "[modules]"]
+    assert [each.where for each in found if each.severity is Severity.ERROR] == [
+        "line 1",
+        "line 2",
+        "[modules]",
+    ]
 
 
 def test_a_name_with_a_border_in_it_stays_a_name() -> None:

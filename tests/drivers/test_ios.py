@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from drivers.emulator.cli import CliSession
 from drivers.emulator.ios_device import ENABLE, FIRST, IosDevice
 from drivers.errors import Garbled, LockHeld, NotAuthorized, NotSupported, WrongPlatform
-from drivers.ios import DRIVER, IosSession
+from drivers.ios import DRIVER
 from drivers.ios_like import LOG_LINE
 from drivers.ios_text import cdp, interfaces, pieces, tcl
-from drivers.kick import KickState, LiveSession
-from drivers.model import Change, ConfigKind, DiffSource, Mode, Secrets, ServiceIntent, ServiceVerb, Severity
+from drivers.model import Change, ConfigKind, DiffSource, Mode, Secrets, Severity
 from drivers.outcomes import CommitState, ConfirmState, RollbackState
 from drivers.redact import Redactor, Secret
 from drivers.target import Credentials
@@ -44,8 +44,10 @@ def test_ios_passes_the_conformance_kit() -> None:
 def test_a_cut_before_the_timer_runs_leaves_nothing() -> None:
     async def work() -> None:
         bed = Bed(DRIVER, lambda: IosDevice(scale=30), ADD, "")
-        cut, canary = "configure terminal revert timer.*", "$9$canary$on-the-box"
-        assert failures(await kit(bed, BACK, BAD, cut, canary, 30)) == {}
+        cuts = ("cut-before-commit", "cut-after-commit")
+        report = await kit(bed, BACK, BAD, "configure terminal revert timer.*", "", 30, cuts)
+        assert [check.detail for check in report.checks if not check.passed] == []
+        assert len(report.checks) == 2
 
     run(work)
 
@@ -318,6 +320,34 @@ def test_the_warning_behind_the_prompt_does_not_stop_us() -> None:
     run(work)
 
 
+def test_nothing_is_applied_where_the_timer_does_not_start() -> None:
+    async def work() -> None:
+        device = IosDevice()
+        device.faults.lie_at = "configure terminal revert timer.*"
+        async with serving(device) as emulator, DRIVER.session(target_of(emulator)) as session:
+            staged = await session.stage(ADD)
+            result = await session.commit(staged, session.reference(staged, 60))
+            assert (result.state, result.slug) == (CommitState.REJECTED, "no-timer")
+            assert "snmp-server location rack-4" not in device.running.lines
+
+    run(work)
+
+
+def test_a_replace_without_the_timer_that_was_asked_for_is_unverified() -> None:
+    class Forgetful(IosDevice):
+        def _replace(self, session: CliSession, path: str, rest: list[str]) -> str:
+            del rest
+            return super()._replace(session, path, [])
+
+    async def work() -> None:
+        async with serving(Forgetful()) as emulator, DRIVER.session(target_of(emulator)) as session:
+            staged = await session.stage(Change(Mode.REPLACE, FIRST + "snmp-server location x\n"))
+            result = await session.commit(staged, session.reference(staged, 60))
+            assert (result.state, result.slug) == (CommitState.UNVERIFIED, "no-timer")
+
+    run(work)
+
+
 def test_the_timer_of_somebody_else_is_neither_confirmed_nor_disturbed() -> None:
     async def work() -> None:
         device = IosDevice()
@@ -420,133 +450,3 @@ def test_the_timer_of_the_device_reverts_a_lost_session() -> None:
                 assert (await session.confirm(ref)).state is ConfirmState.LAPSED
 
     run(work)
-
-
-# Services ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_service_is_a_sub_interface_with_the_key_as_its_mark() -> None:
-    intent = ServiceIntent(
-        ServiceVerb.ADD,
-        "svc-17",
-        "GigabitEthernet0/0",
-        s_vlan=100,
-        c_vlan=200,
-        profile="GOLD",
-        address="198.51.100.1/30",
-    )
-
-    async def push(session: Any, verb: ServiceVerb) -> str:
-        change = await session.apply_service(ServiceIntent(**{**_fields(intent), "verb": verb}))
-        if change.text:
-            staged = await session.stage(change)
-            assert (await session.commit(staged, session.reference(staged))).state is CommitState.COMMITTED
-        return str(change.text)
-
-    async def work() -> None:
-        device = IosDevice()
-        async with serving(device) as emulator, DRIVER.session(target_of(emulator)) as session:
-            assert await push(session, ServiceVerb.ADD) == (
-                "interface GigabitEthernet0/0.1000200\n description svc-17\n encapsulation dot1Q 100 second-dot1q 200\n"
-                " ip address 198.51.100.1 255.255.255.252\n service-policy output GOLD\n"
-            )
-            assert await push(session, ServiceVerb.ADD) == ""  # it is there already
-            assert await push(session, ServiceVerb.SUSPEND) != ""
-            assert await push(session, ServiceVerb.SUSPEND) == ""
-            assert "no shutdown" in await push(session, ServiceVerb.RESUME)
-            assert await push(session, ServiceVerb.REMOVE) == "no interface GigabitEthernet0/0.1000200\n"
-            assert await push(session, ServiceVerb.REMOVE) == ""
-
-    run(work)
-
-
-def test_what_does_not_carry_the_key_is_not_touched() -> None:
-    async def work() -> None:
-        text = FIRST + "interface GigabitEthernet0/0.100\n description somebody else\n"
-        async with serving(IosDevice(text)) as emulator, DRIVER.session(target_of(emulator)) as session:
-            for verb in (ServiceVerb.ADD, ServiceVerb.REMOVE, ServiceVerb.SUSPEND):
-                with pytest.raises(NotSupported, match="not ours"):
-                    await session.apply_service(
-                        ServiceIntent(verb, "svc-17", "GigabitEthernet0/0", s_vlan=100)
-                    )
-
-    run(work)
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"s_vlan": 5000},
-        {"s_vlan": None},
-        {"address": "198.51.100.1"},
-        {"download_bps": 10**6},
-        {"key": "svc\nno hostname"},
-        {"port": "Gi0/0\nreload"},
-        {"profile": "a\nb"},
-    ],
-    ids=str,
-)
-def test_what_cannot_be_said_to_the_device_is_refused(more: dict[str, Any]) -> None:
-    intent = ServiceIntent(
-        **{"verb": ServiceVerb.ADD, "key": "svc-17", "port": "Gi0/0", "s_vlan": 100, **more}
-    )
-
-    async def work() -> None:
-        async with serving(IosDevice()) as emulator, DRIVER.session(target_of(emulator)) as session:
-            with pytest.raises(NotSupported):
-                await session.apply_service(intent)
-
-    run(work)
-
-
-def _fields(intent: ServiceIntent) -> dict[str, Any]:
-    return {name: getattr(intent, name) for name in ServiceIntent.__slots__}
-
-
-def test_a_kick_ends_the_sessions_of_the_name_and_sees_them_gone() -> None:
-    async def work() -> None:
-        device = IosDevice()
-        async with serving(device) as emulator, DRIVER.session(target_of(emulator)) as session:
-            assert isinstance(session, IosSession)
-            result = await session.kick(LiveSession("bob@isp", address="198.51.100.9"), within_s=0.2)
-            assert (result.state, result.ended) == (KickState.KICKED, ("9",))
-            assert set(device.subscribers) == {"7", "12"}
-            assert (await session.kick(LiveSession("nobody"))).state is KickState.ABSENT
-            device.faults.lie_at = "clear subscriber.*"
-            assert (await session.kick(LiveSession("eve@isp"), within_s=0.2)).state is KickState.UNVERIFIED
-            with pytest.raises(NotSupported, match="user name"):
-                await session.kick(LiveSession("bob@isp", session_id="0000001F"))
-
-    run(work)
-
-
-SECRET_LINES = (
-    "crypto isakmp key LEAKLEAK address 0.0.0.0",
-    " ip ospf message-digest-key 1 md5 7 LEAKLEAK",
-    " server-private 192.0.2.1 auth-port 1812 key 7 LEAKLEAK",
-    "snmp-server host 192.0.2.9 version 2c LEAKLEAK",
-    "snmp-server user u g v3 auth sha LEAKLEAK priv aes 128 LEAKLEAK",
-    "snmp-server community encrypted LEAKLEAK RO",
-    "ntp authentication-key 1 md5 LEAKLEAK 7",
-    " key-string password LEAKLEAK",
-    "username a privilege 15 role network-admin secret sha512 LEAKLEAK",
-    "enable password sha512 LEAKLEAK",
-    " neighbor 192.0.2.1 password 8a LEAKLEAK",
-    " vrrp 1 authentication text LEAKLEAK",
-    " client 192.0.2.7 server-key 7 LEAKLEAK",
-)
-
-
-@pytest.mark.parametrize("line", SECRET_LINES)
-def test_secrets_of_these_command_lines_are_hidden(line: str) -> None:
-    assert "LEAKLEAK" not in Redactor((), DRIVER.secret_patterns).redact(line)
-
-
-def test_what_is_no_secret_stays() -> None:
-    for line in (
-        "snmp-server community x RO",
-        "crypto ipsec transform-set T esp-aes 256 esp-sha-hmac",
-        "aaa new-model",
-    ):
-        shown = Redactor((), DRIVER.secret_patterns).redact(line)
-        assert shown.split()[-1] == line.split()[-1]

@@ -83,7 +83,9 @@ class Router:
         }
         self.sh(f"ip netns add {self.name}", inside=False)
         self.sh("ip link add veth0 type veth peer name veth1; ip link set veth0 up; ip link set veth1 up")
-        subprocess.run(["ip", "netns", "exec", self.name, "nft", "-f", "-"], input=RULES, text=True, check=True)
+        subprocess.run(
+            ["ip", "netns", "exec", self.name, "nft", "-f", "-"], input=RULES, text=True, check=True
+        )
 
     def sh(self, script: str, *, inside: bool = True) -> str:
         """Run a script on the router, past every driver."""
@@ -194,6 +196,7 @@ def test_only_what_was_touched_is_taken_back(router: Router) -> None:
             assert (router.home / "reloaded").exists()
             await session.rollback(ref)
         after = router.sh("nft list ruleset; tc qdisc show")
+        assert "192.0.2.7" not in after
         assert "table ip stranger" in after
         assert "htb 7: dev veth1" in after
         assert "dev veth0 root" not in after.replace("noqueue 0: dev veth0 root", "")
@@ -273,6 +276,18 @@ def test_no_fault_in_a_commit_looks_like_success(router: Router, fault: str, pat
                 assert await settle(session, ref, ADD) in set(Settled) - {Settled.UNVERIFIED}
                 await session.rollback(ref)
                 assert (await session.get_config()).digest == ref.before
+
+    run(work)
+
+
+@real
+def test_shaping_without_a_receipt_is_unverified(router: Router) -> None:
+    async def work() -> None:
+        async with router.over_ssh() as (emulator, target), DRIVER.session(target) as session:
+            staged = await session.stage(Change(Mode.MERGE, ADD.text[ADD.text.index("%% tc") :]))
+            emulator.faults.lie_at = "(?s).*nft -f nft.change.*"
+            result = await session.commit(staged, session.reference(staged, 60))
+            assert (result.state, result.slug) == (CommitState.UNVERIFIED, "no-receipt")
 
     run(work)
 
@@ -403,6 +418,8 @@ def test_the_order_in_which_tables_were_made_is_no_configuration() -> None:
 
 
 def test_what_packets_put_into_dynamic_sets_is_no_configuration() -> None:
-    listed = "table ip t {\n\tset d {\n\t\tflags dynamic,timeout\n\t\telements = { 1.2.3.4 }\n\t}\n\tset s {\n"
+    listed = (
+        "table ip t {\n\tset d {\n\t\tflags dynamic,timeout\n\t\telements = { 1.2.3.4 }\n\t}\n\tset s {\n"
+    )
     rest = "\t\telements = { 192.0.2.1 }\n\t}\n}\n"
     assert steady(listed + rest).count("elements") == 1

@@ -437,6 +437,41 @@ def test_a_timer_that_fires_while_the_confirm_is_under_way_wins(tmp_path: Path) 
     run(work)
 
 
+def test_a_confirm_does_not_overtake_a_timer_that_is_at_work(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bed(tmp_path) as place, place.opened() as session:
+            staged = await session.stage(ADD)
+            ref = session.reference(staged, 60)
+            await session.commit(staged, ref)
+            place.device.many["/system/script"][0]["comment"] = "reverting"  # its first line has run
+            assert (await session.confirm(ref)).state is ConfirmState.LAPSED
+
+    run(work)
+
+
+def test_an_import_needs_its_receipt(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bed(tmp_path, {"rollback": "backup"}) as place, place.opened() as session:
+            staged = await session.stage(TEXT)
+            place.device.faults.lie_at = "/import .*"
+            result = await session.commit(staged, session.reference(staged, 60))
+            assert (result.state, result.slug) == (CommitState.UNVERIFIED, "garbled")
+
+    run(work)
+
+
+def test_a_text_that_the_router_does_not_understand_does_not_validate(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with bed(tmp_path, {"rollback": "backup"}) as place, place.opened() as session:
+            found = await session.validate(await session.stage(TEXT_BAD))
+            assert "bad command name adress-list" in found[0].message
+            assert place.device.many["/file"] == []
+            assert await session.validate(await session.stage(TEXT)) == ()
+            assert place.device.many["/ip/firewall/address-list"] == []  # a dry run
+
+    run(work)
+
+
 def test_a_backup_that_could_not_be_loaded_is_no_lapse(tmp_path: Path) -> None:
     async def work() -> None:
         async with bed(tmp_path, {"rollback": "backup"}) as place, place.opened() as session:

@@ -13,11 +13,12 @@ from drivers.emulator.sros_device import SrosDevice
 from drivers.errors import CommandRefused, LockHeld, NotSupported, WrongPlatform
 from drivers.model import Change, ConfigKind, DiffSource, Identity, Mode, ServiceIntent, ServiceVerb
 from drivers.outcomes import CommitState, ConfirmState, RollbackState, Settled
+from drivers.redact import Redactor
 from drivers.settle import settle
 from drivers.sros import DRIVER
 from drivers.sros_text import commands, under
 from tests.drivers.beds import QUICK, Cutter, run, serving, target_of
-from tests.drivers.chaos import FAULTS, Case, strike
+from tests.drivers.chaos import ECHOES, FAULTS, PATIENT, Case, echoing, strike
 
 ADD = Change(Mode.MERGE, '/configure system contact "noc"\nconfigure system coordinates "1 2"')
 BACK = Change(Mode.MERGE, "delete /configure system contact\ndelete system coordinates")
@@ -76,12 +77,15 @@ def test_no_fault_is_taken_for_success(fault: str, phase: str) -> None:
     run(work)
 
 
-@pytest.mark.parametrize("echo", ["wrong", "none"])
+@pytest.mark.parametrize("echo", ECHOES)
 def test_any_echo_is_tolerated_in_a_push(echo: str) -> None:
     async def work() -> None:
         device = SrosDevice()
-        device.faults.echo = echo
-        async with serving(device) as emulator, DRIVER.session(target_of(emulator)) as session:
+        echoing(device, echo)
+        async with (
+            serving(device) as emulator,
+            DRIVER.session(target_of(emulator, deadlines=PATIENT)) as session,
+        ):
             staged = await session.stage(ADD)
             ref = session.reference(staged, 60)
             assert (await session.commit(staged, ref)).state is CommitState.PENDING
@@ -327,3 +331,18 @@ def test_lines_have_one_form_and_only_configuration_is_taken() -> None:
             commands(wrong)
     nested = 'configure {\n  service {\n    vpls "a" {\n      sap 1/1/1:1 {\n        description "k"\n'
     assert under(nested, 'configure service vpls "a" sap 1/1/1:1') == '{}\ndescription "k"'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'community "LEAKLEAK hash2" {',
+        'secret "LEAKLEAK hash2"',
+        'authentication-key "LEAKLEAK hash"',
+        'password "LEAKLEAK"',
+    ],
+)
+def test_secrets_of_sros_are_not_shown(line: str) -> None:
+    shown = Redactor((), DRIVER.secret_patterns).redact(line)
+    assert "LEAKLEAK" not in shown
+    assert 'community "65000:1"' in Redactor((), DRIVER.secret_patterns).redact('community "65000:1"')

@@ -23,10 +23,11 @@ from drivers.model import (
     ServiceVerb,
 )
 from drivers.outcomes import CommitState, RollbackState
+from drivers.redact import Redactor
 from drivers.vrp5 import DRIVER
 from drivers.vrp_text import delta, lines_of, merged, text_of
 from tests.drivers.beds import Cutter, run, serving, target_of
-from tests.drivers.chaos import FAULTS, Case, strike
+from tests.drivers.chaos import ECHOES, FAULTS, PATIENT, Case, echoing, strike
 
 PORT = "interface GigabitEthernet0/0/1"
 ADD = Change(Mode.MERGE, f"vlan batch 20\n#\n{PORT}\n description new customer")
@@ -83,12 +84,15 @@ def test_no_fault_is_taken_for_success(fault: str, phase: str) -> None:
     run(work)
 
 
-@pytest.mark.parametrize("echo", ["wrong", "none"])
+@pytest.mark.parametrize("echo", ECHOES)
 def test_any_echo_is_tolerated_in_a_push(echo: str) -> None:
     async def work() -> None:
         device = Vrp5Device()
-        device.faults.echo = echo
-        async with serving(device) as emulator, DRIVER.session(target_of(emulator)) as session:
+        echoing(device, echo)
+        async with (
+            serving(device) as emulator,
+            DRIVER.session(target_of(emulator, deadlines=PATIENT)) as session,
+        ):
             staged = await session.stage(ADD)
             assert (await session.commit(staged, session.reference(staged))).state is CommitState.COMMITTED
 
@@ -317,3 +321,18 @@ def test_a_delta_turns_one_configuration_into_the_other() -> None:
     assert (("interface E1",), "undo description") not in commands  # the new value takes its place
     assert set(merged(before, commands)) == set(after)
     assert merged(copy.copy(after), commands) == after
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "snmp-agent community read cipher LEAKLEAK",
+        "radius-server shared-key cipher LEAKLEAK",
+        "local-user x password irreversible-cipher LEAKLEAK",
+        "snmp-agent usm-user v3 noc authentication-mode sha cipher LEAKLEAK",
+        "ospf authentication-mode md5 1 cipher LEAKLEAK",
+        "snmp-agent community write LEAKLEAK",
+    ],
+)
+def test_secrets_of_vrp_are_not_shown(line: str) -> None:
+    assert "LEAKLEAK" not in Redactor((), DRIVER.secret_patterns).redact(line)

@@ -14,7 +14,7 @@ from drivers.model import Change, CommitRef, ConfigKind, Identity, Mode, Service
 from drivers.outcomes import CommitState, ConfirmState, RollbackState
 from drivers.vrp8 import DRIVER
 from tests.drivers.beds import Cutter, run, serving, target_of
-from tests.drivers.chaos import FAULTS, Case, strike
+from tests.drivers.chaos import ECHOES, FAULTS, PATIENT, Case, echoing, strike
 
 ADD = Change(
     Mode.MERGE,
@@ -89,26 +89,41 @@ def _kept(device: Vrp8Device) -> bool:
     return there and not device.timer.pending
 
 
-@pytest.mark.parametrize("echo", ["wrong", "none"])
+@pytest.mark.parametrize("echo", ECHOES)
 def test_any_echo_is_tolerated_in_a_push(echo: str) -> None:
     async def work() -> None:
         device = Vrp8Device()
-        device.faults.echo = echo
+        echoing(device, echo)
         async with serving(device) as emulator:
-            async with DRIVER.session(target_of(emulator)) as session:
+            async with DRIVER.session(target_of(emulator, deadlines=PATIENT)) as session:
                 staged = await session.stage(ADD)
                 ref = session.reference(staged, 60)
                 assert (await session.commit(staged, ref)).state is CommitState.PENDING
-            async with DRIVER.session(target_of(emulator)) as session:
+            async with DRIVER.session(target_of(emulator, deadlines=PATIENT)) as session:
                 assert (await session.confirm(ref)).state is ConfirmState.CONFIRMED
         assert _kept(device)
 
     run(work)
 
 
-def test_leaving_with_uncommitted_lines_never_commits_them() -> None:
+@pytest.mark.parametrize("command", ["commit trial .*", "commit label .*"])
+def test_silence_is_no_success(command: str) -> None:
     async def work() -> None:
         device = Vrp8Device()
+        device.faults.lie_at = command
+        async with serving(device) as emulator, DRIVER.session(target_of(emulator)) as session:
+            staged = await session.stage(ADD)
+            ref = session.reference(staged, 60 if "trial" in command else None)
+            assert (await session.commit(staged, ref)).state is CommitState.UNVERIFIED
+
+    run(work)
+
+
+@pytest.mark.parametrize("swallowed", ["", "clear configuration candidate"])
+def test_leaving_with_uncommitted_lines_never_commits_them(swallowed: str) -> None:
+    async def work() -> None:
+        device = Vrp8Device()
+        device.faults.lie_at = swallowed
         async with serving(device) as emulator, DRIVER.session(target_of(emulator)) as session:
             await session.stage(ADD)
         await asyncio.sleep(0.05)
