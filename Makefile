@@ -4,11 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLE := config/examples/edge.toml
 
-.PHONY: help setup compile pure run demo test check format docs bench clean
+.PHONY: help setup compile pure run demo test check format docs bench soak clean
 
 # What runs on compiled modules is tested as Python, too; whatever never touches them need not be tested twice.
 ONCE := api cgnat cli coa definitions events idempotency ipam jobs lessor logs next nodes notify probe prober probing relay \
-	retention samples seal session_addresses store supervise sync who
+	retention samples seal session_addresses staleness store supervise sync week who
 TWICE := tests/radius tests/daemon/playbook $(addprefix tests/ipam/test_,allocator.py blocks_machine.py book.py \
 	book_machine.py history.py model.py) \
 	$(filter-out $(foreach each,$(ONCE),tests/daemon/test_$(each)%),$(wildcard tests/daemon/test_*.py))
@@ -21,6 +21,7 @@ help:
 	@echo "make test    everything: style, types, imports, all tests against real peers"
 	@echo "make check   style, types and imports only, in seconds"
 	@echo "make bench   side by side with FreeRADIUS; minutes"
+	@echo "make soak    random histories, crashes and faults of replication and outbox, many more of them"
 	@echo "make docs    write the generated pages again"
 	@echo "make format  lay the code out"
 
@@ -59,6 +60,9 @@ test: setup check
 	$(MAKE) --no-print-directory compile
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+soak: setup
+	DOTMAC_EDGE_THOROUGH=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/daemon/feed tests/daemon/outbox tests/daemon/sync_feeds
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,6 +82,7 @@ bench: compile
 	$(BIN)/python bench/storm.py --write
 	$(BIN)/python bench/leases.py --write
 	$(BIN)/python bench/history.py --write
+	$(BIN)/python bench/outbox.py --write
 
 clean:
 	rm -rf .venv build build.log var

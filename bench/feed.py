@@ -82,8 +82,8 @@ def lines(users: int, epoch: int) -> Iterator[str]:
     """Yield the items of a provider; each subscriber differs from that of another epoch."""
     plan = {"download": "100M", "upload": "20M", "interim_interval_s": 600, "access": "ppp"}
     nas = {"address": "127.0.0.1", "secret": SECRET, "vendor": "mikrotik"}
-    yield json.dumps({"k": "plan", "id": "home-100", "body": plan})
-    yield json.dumps({"k": "nas", "id": "load", "body": nas})
+    yield json.dumps({"k": "plan", "id": "home-100", "op": "put", "body": plan})
+    yield json.dumps({"k": "nas", "id": "load", "op": "put", "body": nas})
     for number in range(users):
         body = {
             "username": f"user{number:07d}",
@@ -92,7 +92,7 @@ def lines(users: int, epoch: int) -> Iterator[str]:
             "access_mode": "active",
             "status": f"active-{epoch}",
         }
-        yield json.dumps({"k": "subscriber", "id": f"s{number:07d}", "body": body})
+        yield json.dumps({"k": "subscriber", "id": f"s{number:07d}", "op": "put", "body": body})
 
 
 def write(file: Path, users: int, epoch: int) -> Path:
@@ -123,8 +123,7 @@ def measure(users: int, rate: int) -> Mapping[str, object]:
         finally:
             driver.process.kill()
             driver.process.wait()
-            tail = (scratch / "server.log").read_text(errors="replace")[-2000:]
-            print(tail, file=sys.stderr)
+            print((scratch / "server.log").read_text(errors="replace")[-2000:], file=sys.stderr)
     quiet = statistics.median(each["p99_us"] for each in [*before, *after])
     return {
         "users": users,

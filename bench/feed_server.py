@@ -20,7 +20,7 @@ from daemon.app import Edge
 from daemon.clock import SystemClock
 from daemon.sync.feed.feed import FeedOptions, Surroundings
 from daemon.sync.feed.feeds import Feeds
-from daemon.sync.feed.model import Applied, Batch, Item, Op, Refused
+from daemon.sync.feed.model import Applied, Batch, Item, Lines, Op, Refused
 from daemon.sync.load import unrenderable
 from daemon.sync.owners import Owners
 
@@ -57,13 +57,9 @@ class Server:
         staging = await self.feed.snapshot(epoch, 1)
         count = 0
         for page in pages(file):
-            items = []
-            for at, each in enumerate(page):
-                items.append(item(each, 1))
-                if at % _READ == _READ - 1:
-                    await asyncio.sleep(0)
-            await staging.add(items, str(count))
-            count += len(items)
+            await staging.add_lines(Lines("".join(page).encode(), 2, 1), str(count))
+            count += len(page)
+            await asyncio.sleep(0)
         staged = time.monotonic()
         done = await staging.finish(None)
         ended = time.monotonic()

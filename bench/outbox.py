@@ -1,6 +1,6 @@
 """Measure the outbox: accounting records from the journal to the reference receiver, beside FreeRADIUS into PostgreSQL.
 
-    python bench/outbox.py [--quick] [--only sqlite|postgresql|freeradius ...] [--delivery N] [--write]
+    python bench/outbox.py [--full] [--only sqlite|postgresql|freeradius ...] [--delivery N] [--write]
 
 The edge has one core, the receiver and its database have the other; FreeRADIUS and its database have that core, too,
 and radload the first. Both store each record for good before they say so. Exit status: 0 measured, 1 something was lost
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str]) -> int:
     scratch.chmod(0o755)  # PostgreSQL runs as another user
     try:
         peers.install()
-        size = QUICK if asked.quick else FULL
+        size = FULL if asked.full else QUICK
         bench = Bench(size, scratch, asked.delivery)
         facts = machine.facts(scratch)
         for number in range(size.rounds):
@@ -201,7 +201,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/outbox.py", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one short round: a look, not a measurement")
+    parser.add_argument(
+        "--full", action="store_true", help="three long rounds: else it is a look, not a measurement"
+    )
     parser.add_argument("--only", choices=PARTS, nargs="+", help="some of the parts")
     parser.add_argument(
         "--delivery", type=int, default=500, help="events handed to the sink at once (%(default)s)"

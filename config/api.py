@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,25 +11,34 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 from config.address import parse
 from config.base import ADDRESS, Address, FilePath, Reference, Section, restart
 
+_KINDS = ("subject:", "CN:", "URI:", "DNS:")
+_ENTRY = re.compile(r"(?P<name>\S(?:.*\S)?)(?P<words>(?:\s+(?:scopes|tenant)=\S+){2})\s*")
+_DISTINGUISHED = re.compile(r"[A-Za-z][A-Za-z0-9.-]*=")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientCertificate:
-    """One entry of `api.client_certificates`, read: what the holder of a certificate may do."""
+    """One entry of `api.client_certificates`, read: what the holder of a certificate may do; tenant `*`: all."""
 
     subject: str
     scopes: tuple[str, ...]
-    tenant: str = "*"
+    tenant: str
 
 
 def read_client_certificate(text: str) -> ClientCertificate:
-    """Return what an entry of `api.client_certificates` says. Raises ValueError."""
-    subject, *words = text.split()
-    named = dict(each.split("=", 1) for each in words if "=" in each)
-    if len(named) != len(words) or named.keys() - {"scopes", "tenant"} or not named.get("scopes"):
-        raise ValueError("after the name come scopes=A,B and perhaps tenant=NAME")
-    return ClientCertificate(
-        subject=subject, scopes=tuple(named["scopes"].split(",")), tenant=named.get("tenant", "*")
-    )
+    """Return what an entry of `api.client_certificates` says; its name may have blanks. Raises ValueError."""
+    found = _ENTRY.fullmatch(text.strip())
+    named = dict(each.split("=", 1) for each in found["words"].split()) if found else {}
+    if found is None or len(named) != 2:
+        raise ValueError("after the name come scopes=A,B and tenant=ID, or tenant=* for all of them")
+    name, scopes = found["name"], tuple(each for each in named["scopes"].split(",") if each)
+    if not scopes:
+        raise ValueError("scopes=: at least one expected")
+    if _DISTINGUISHED.match(name):
+        raise ValueError(f"a subject is written with its kind: subject:{name}")
+    if name in _KINDS:
+        raise ValueError(f"a name is needed after {name}")
+    return ClientCertificate(subject=name, scopes=scopes, tenant=named["tenant"])
 
 
 def _checked(text: str) -> str:
@@ -82,8 +92,11 @@ class Api(Section):
     )
     client_certificates: _Certificates = Field(
         default=(),
-        description="What holders of client certificates may do, by subject alternative or common name.",
-        json_schema_extra=restart("a list of texts such as `platform.example scopes=sync:write tenant=acme`"),
+        description="What holders of client certificates may do, by `URI:`, `DNS:`, `CN:` or `subject:`; without "
+        "a kind by URI or DNS name. `tenant=*`: all tenants.",
+        json_schema_extra=restart(
+            "a list of texts such as `DNS:platform.example scopes=sync:write tenant=acme`"
+        ),
     )
     token_issuer: str | None = Field(
         default=None,
@@ -142,6 +155,10 @@ class Api(Section):
             raise ValueError("client_ca needs a certificate of our own")
         if (self.require_client_certificate or self.client_certificates) and self.client_ca is None:
             raise ValueError("client certificates need `client_ca`")
+        names = [read_client_certificate(each).subject for each in self.client_certificates]
+        twice = next((each for each in names if names.count(each) > 1), None)
+        if twice is not None:
+            raise ValueError(f"client_certificates: {twice} is there twice; one entry for each name expected")
         if (self.token_secret or self.token_keys) and not (self.token_issuer and self.token_audience):
             raise ValueError("tokens of others need `token_issuer` and `token_audience`")
         return self

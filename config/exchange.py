@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
 from config.base import FilePath, Reference, Section, restart
 
@@ -15,6 +16,59 @@ _Key = Annotated[str, StringConstraints(pattern=r"^ed25519:[A-Za-z0-9._-]{1,64}=
 _Texts = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...], Strict(strict=False)
 ]
+_RENAMED = frozenset(
+    (
+        "radcheck",
+        "radreply",
+        "radusergroup",
+        "radgroupcheck",
+        "radgroupreply",
+        "nas",
+        "staff_check",
+        "staff_reply",
+    )
+)
+_TABLE = re.compile(r"([A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,62}", re.ASCII)
+
+
+def _checked_table(text: str) -> str:
+    ours, _, theirs = text.partition("=")
+    if ours not in _RENAMED:
+        raise ValueError(f"before the = comes one of {', '.join(sorted(_RENAMED))}")
+    if _TABLE.fullmatch(theirs) is None:
+        raise ValueError("after the = comes the name of a table, perhaps with its schema before a dot")
+    return text
+
+
+def _checked_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"it cannot be read: {error}") from None
+    return text
+
+
+def _each_table_once(texts: tuple[str, ...]) -> tuple[str, ...]:
+    ours = [each.partition("=")[0] for each in texts]
+    if len(set(ours)) != len(ours):
+        raise ValueError("a table is named twice")
+    return texts
+
+
+def _each_key_once(texts: tuple[str, ...]) -> tuple[str, ...]:
+    names = [each.partition("=")[0] for each in texts]
+    if len(set(names)) != len(names):
+        raise ValueError("two keys have the same name")
+    return texts
+
+
+_TableNames = Annotated[
+    tuple[Annotated[str, AfterValidator(_checked_table)], ...],
+    Strict(strict=False),
+    AfterValidator(_each_table_once),
+]
+_Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_checked_pattern)]
+_Keys = Annotated[tuple[_Key, ...], Strict(strict=False), AfterValidator(_each_key_once)]
 _KINDS = ("tenant", "plan", "nas", "subscriber", "staff", "pool", "selector")
 _Kinds = Annotated[
     tuple[Literal["tenant", "plan", "nas", "subscriber", "staff", "pool", "selector"], ...],
@@ -92,7 +146,7 @@ class FeedTable(Peer):
         description="`pull`: keep one answer open on which changes come; false asks again and again (long polling).",
         json_schema_extra=restart("true or false"),
     )
-    public_keys: Annotated[tuple[_Key, ...], Strict(strict=False)] = Field(
+    public_keys: _Keys = Field(
         default=(),
         description="Keys that batches and snapshots may be signed with.",
         json_schema_extra=restart("a list of ed25519:NAME=BASE64"),
@@ -107,15 +161,15 @@ class FeedTable(Peer):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="More objects of a kind than this, and than `brake_objects`, are not removed before an operator or "
-        "the platform says so.",
+        description="More objects of a kind than this, and than `brake_objects`, are not removed within an hour before "
+        "an operator says so; nor more than half of a kind. 100: nothing is held.",
         json_schema_extra=restart("a percentage"),
     )
     brake_objects: int = Field(
         default=100,
         ge=0,
         le=100_000_000,
-        description="So many objects of a kind may go at any rate.",
+        description="So many objects of a kind may go whatever the percentage, up to half of them.",
         json_schema_extra=restart("a number of objects"),
     )
     stale_after_s: float = Field(
@@ -163,7 +217,7 @@ class FeedTable(Peer):
         description="`sql`: schema that the tables are in, where it is not the usual one.",
         json_schema_extra=restart("a name"),
     )
-    tables: _Texts = Field(
+    tables: _TableNames = Field(
         default=(),
         description="`sql`: tables with other names than FreeRADIUS gives them.",
         json_schema_extra=restart('a list such as ["radcheck=my_radcheck"]'),
@@ -175,10 +229,8 @@ class FeedTable(Peer):
         description="`sql`: attribute of radcheck that holds passwords in clear.",
         json_schema_extra=restart(),
     )
-    usernames: str | None = Field(
+    usernames: _Pattern | None = Field(
         default=None,
-        min_length=1,
-        max_length=200,
         description="`sql`: only logins that this regular expression matches as a whole belong to this edge.",
         json_schema_extra=restart("a regular expression"),
     )
@@ -278,8 +330,8 @@ class SinkTable(Peer):
         default=400,
         ge=1,
         le=10_000_000,
-        description="`radacct`: how many new rows a backlog may add a minute; an importer that reads 500 a minute "
-        "falls behind.",
+        description="`radacct`: how many new rows a backlog may add a minute, the others wait: an importer that reads "
+        "500 a minute falls behind otherwise.",
         json_schema_extra=restart("a number of rows"),
     )
 

@@ -196,7 +196,7 @@ def shaping(port: str, side: str, address: str, rate_bps: int, minor: int, key: 
 
 def unshaping(record: list[str], key: str) -> list[str]:
     """Return the tc lines that take away what carries this mark, filters before their classes."""
-    lines = []
+    lines: list[str] = []
     for line in record:
         if line.endswith(f"# edge:{key}"):
             kind, dev, *rest = _key(line)

@@ -194,8 +194,8 @@ async def prune(
     """Delete up to `most` of the oldest events, all before that event time; return how many went.
 
     None beyond number `through_seq`, where one is given: those behind it have yet to be told. Only from the beginning
-    of the chain: a later event with an earlier time stays until all before it may go. The hash of the last one that went
-    is kept, so that the rest can still be verified.
+    of the chain: a later event with an earlier time stays until all before it may go. The hash of the last one that
+    went is kept, so that the rest can still be verified.
     """
     young = select(func.min(EVENT.c.seq)).where(EVENT.c.book == book, EVENT.c.at >= before_at)
     first_young = (await connection.execute(young)).scalar()

@@ -82,8 +82,9 @@ class Keeper:
         """`counted` gathers the subscribers whose use of allowances has been counted since somebody took them.
 
         `applied_seq` is how far the stored sessions have the journal. `acknowledged_through` says up to where
-        everybody who is told of its records has acknowledged them, None where nobody is told. `spare`: the disk
-        fills, and what is acknowledged is dropped after an hour.
+        everybody who is told of its records has acknowledged them, None where nobody is told; `wanted_since` since
+        when ended sessions are still to be told, None for none. `spare`: the disk fills, and what is acknowledged
+        is dropped after an hour.
         """
         self._engine = engine
         self._writer = writer
@@ -101,6 +102,7 @@ class Keeper:
         self._saving = asyncio.Lock()  # what is news is compared with what was told before
         self._quota = QuotaTold(self._used_up)
         self.acknowledged_through: Callable[[], int | None] = _all_acknowledged
+        self.wanted_since: Callable[[], float | None] = _all_acknowledged
         self.applied_seq = 0
         self.spare = False
         self._settled = SettledClock()
@@ -371,11 +373,13 @@ class Keeper:
         if acknowledged is not None:
             through = min(through, acknowledged)
             journal_s = min(journal_s, _SPARED_S) if self.spare else journal_s
+        wanted, closed_before = self.wanted_since(), at - self._retention.closed_s
+        closed_before = closed_before if wanted is None else min(closed_before, wanted)
 
         async def prune(connection: AsyncConnection) -> None:
             gone.append(
                 await journal.prune(connection, at - journal_s, through)
-                + await session_rows.prune_closed(connection, at - self._retention.closed_s)
+                + await session_rows.prune_closed(connection, closed_before)
                 + await jobs.prune(connection, at - self._retention.jobs_s)
             )
 
@@ -385,5 +389,5 @@ class Keeper:
             await self._writer.commit(prune)
 
 
-def _all_acknowledged() -> int | None:
+def _all_acknowledged() -> None:
     return None

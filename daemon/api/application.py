@@ -83,7 +83,7 @@ def _add_routes(app: FastAPI, services: Services, security: Security | None) -> 
     app.include_router(guarded)
     if security is not None:
         own = APIRouter(prefix="/api/v1")
-        add_keys(own, security)
+        add_keys(own, security, lambda: frozenset(services.index.tenants))
         add_oauth(own, security)
         app.include_router(own)
 

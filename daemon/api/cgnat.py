@@ -1,6 +1,6 @@
 """The routes about CGNAT: plans by version, proposals, look-ups by arithmetic, checks of what a device does.
 
-Who was behind an outside address is asked at `who-had`, which writes down who asked; here are the numbers only.
+Who was behind an outside address is asked at `who-had`; here are the numbers only, and it is in the audit as well.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from daemon.api.cgnat_models import (
 )
 from daemon.api.models import Page
 from daemon.api.security import Reach, scope, whose
+from daemon.api.security.audited import note_about
 from daemon.leases.cgnat import Cgnat, PlanRefused, StoredPlan
 from ipam.cgnat import MAX_PORT, DeterministicPlan, PlanInvalid
 from ipam.cgnat_check import Seen, Unreadable, check, read_export
@@ -126,6 +127,7 @@ def _add_lookups(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf) -> None:
 
     @router.get("/holders", dependencies=[scope("who-had:read")])
     async def holders(
+        request: Request,
         outside: IPv4Address,
         at: At,
         port: Annotated[int | None, Query(ge=0, le=MAX_PORT)] = None,
@@ -133,6 +135,8 @@ def _add_lookups(router: APIRouter, cgnat: Cgnat, tenant_of: TenantOf) -> None:
         tenant: str | None = None,
     ) -> PlanAnswerView:
         owner = tenant_of(tenant)
+        shown = outside if port is None else f"{outside}:{port}"
+        note_about(request, f"holders of {shown} at {at:.3f} +-{skew:g} s (tenant {owner})")
         answer = cgnat.of_tenant(owner).holders(outside, port, at, skew)
         return PlanAnswerView(
             holders=[

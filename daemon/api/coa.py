@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 
 from daemon.aaa.coa import probe as coa_probe
 from daemon.aaa.coa.client import Target
@@ -21,12 +22,21 @@ from daemon.api.listing import sliced
 from daemon.api.live_models import CoaTestView, JobView
 from daemon.api.lookup import of_one_tenant, tenants
 from daemon.api.models import Page
-from daemon.api.security import scope
+from daemon.api.security import principal_of, scope
+from daemon.api.security.principals import Kind
 from daemon.api.services import Services
 from daemon.store.jobs import Search, count_finished, search_finished
 from radius.authenticator import Key
 from radius.errors import Unencodable
 from radius.grant import Grant
+
+_Address = Annotated[
+    str | None,
+    Query(
+        max_length=100,
+        description="where to, instead of where its sessions come from; over the API port an address of the NAS only",
+    ),
+]
 
 
 def add_coa(router: APIRouter, services: Services) -> None:
@@ -56,12 +66,19 @@ def add_coa(router: APIRouter, services: Services) -> None:
 
     @router.post("/coa-tests", dependencies=[scope("nas:write")])
     async def test(
-        nas: str, session: int | None = None, address: str | None = None, tenant: str | None = None
+        request: Request,
+        nas: str,
+        session: int | None = None,
+        address: _Address = None,
+        tenant: str | None = None,
     ) -> CoaTestView:
         services.aaa.clients.turn()
         client = _client(services, nas, tenant)
         chosen = _session(services, client, session)
-        target = _target(client, chosen, address)
+        given = None if address is None else _given(address)
+        if given is not None and principal_of(request).kind is not Kind.LOCAL:
+            _of_nas(services, client, given)
+        target = _target(client, chosen, given)
         finding = await _probe(services, client, target, None if session is None else chosen)
         return CoaTestView(
             nas=client.nas.id,
@@ -105,20 +122,44 @@ def _session(services: Services, client: Client, uid: int | None) -> Session | N
         ):
             raise HTTPException(404, f"{nas.id} has no live session with the number {uid}")
         return session
-    prefix = f"{nas.tenant}\0{nas.id}\0".encode()
+    return next((next(iter(box)) for box in _boxes(services, client)), None)
+
+
+def _boxes(services: Services, client: Client) -> Iterator[Iterable[Session]]:
+    """Yield the live sessions of each box of a NAS."""
+    prefix = f"{client.nas.tenant}\0{client.nas.id}\0".encode()
     boxes = services.aaa.sessions.boxes()
-    return next((next(iter(boxes[key])) for key in boxes if key.startswith(prefix)), None)
+    return (boxes[key] for key in boxes if key.startswith(prefix))
 
 
-def _target(client: Client, session: Session | None, address: str | None) -> Target:
+def _given(address: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(address)
+    except ValueError:
+        raise HTTPException(422, f"{address} is no IP address") from None
+
+
+def _of_nas(services: Services, client: Client, address: IPv4Address | IPv6Address) -> None:
+    """Refuse an address that is not the NAS's: whoever has that would get requests signed with its secret.
+
+    Raises HTTPException 422.
+    """
     nas = client.nas
-    source: IPv4Address | IPv6Address | None = None
-    if address is not None:
-        try:
-            source = ip_address(address)
-        except ValueError:
-            raise HTTPException(422, f"{address} is no IP address") from None
-        nas = replace(nas, coa_address=source)
+    if address == nas.coa_address or any(address in prefix for prefix in nas.prefixes):
+        return
+    if any(each.source == address.packed for box in _boxes(services, client) for each in box):
+        return
+    why = (
+        f"address: {address} is none of {nas.id}: one of its prefixes, its coa_address or where a live session comes "
+        "from expected; others can be tried on the machine of the edge only, with `dotmac-edge coa test --address`"
+    )
+    raise HTTPException(422, why)
+
+
+def _target(client: Client, session: Session | None, given: IPv4Address | IPv6Address | None) -> Target:
+    nas, source = client.nas, given
+    if given is not None:
+        nas = replace(nas, coa_address=given)
     elif session is not None and session.source:
         source = ip_address(session.source)
     target = target_of(nas, b"" if session is None else session.box, source)

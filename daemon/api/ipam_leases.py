@@ -27,7 +27,8 @@ from daemon.api.ipam_leases_listing import LeaseFilter, lease_view, list_leases
 from daemon.api.ipam_leases_lookup import find_place
 from daemon.api.ipam_leases_use import Level, utilisations
 from daemon.api.models import Page
-from daemon.api.security import Reach, scope
+from daemon.api.security import Reach, principal_of, scope
+from daemon.api.security.audited import note_about
 from daemon.leases.next_available import LONGEST_S, MOST, WHAT, Given, NextAvailable, Refused, Wish
 from daemon.leases.places import Place, standing
 from daemon.leases.watch import Watch
@@ -76,12 +77,18 @@ def _add_leases(router: APIRouter, desk: Desk) -> None:
         return await list_leases(desk.addresses, wanted)
 
     @router.get("/ipam/leases/{name:path}", dependencies=[scope("ipam:read")])
-    async def lease(name: str, tenant: str | None = None, vrf: str | None = None) -> LeaseDetailView:
+    async def lease(
+        request: Request, name: str, tenant: str | None = None, vrf: str | None = None
+    ) -> LeaseDetailView:
+        """The history is told to who has the scope who-had:read, and that is in the audit."""
         place = await find_place(desk.addresses, name, tenant, vrf)
-        return await _detail(desk, place)
+        told = "who-had:read" in principal_of(request).scopes
+        if told:
+            note_about(request, f"history of {place.unit} (tenant {place.shelf.pool.tenant})")
+        return await _detail(desk, place, history=told)
 
 
-async def _detail(desk: Desk, place: Place) -> LeaseDetailView:
+async def _detail(desk: Desk, place: Place, *, history: bool) -> LeaseDetailView:
     addresses, pool, unit = desk.addresses, place.shelf.pool, place.unit
     live = addresses.book.bundle_of(place.shelf, place.cell)
     others = [] if live is None else live.members
@@ -92,7 +99,8 @@ async def _detail(desk: Desk, place: Place) -> LeaseDetailView:
     ]
     async with addresses.engine.connect() as connection:
         address = text(unit.space, unit.value)
-        events = await history_of(connection, pool.tenant, pool.vrf, address, _FOREVER, _EVENTS_SHOWN)
+        shown = _EVENTS_SHOWN if history else 0
+        events = await history_of(connection, pool.tenant, pool.vrf, address, _FOREVER, shown)
     return LeaseDetailView(
         lease=lease_view(standing(addresses, place), pool.vrf),
         with_it=[lease_view(each, pool.vrf) for each in with_it],
@@ -204,7 +212,15 @@ def _given(wish: Wish, hold: str, given: tuple[Given, ...] | Exhausted | Refused
 
 def _add_history(router: APIRouter, desk: Desk, watch: Watch) -> None:
     @router.get("/ipam/history", dependencies=[scope("ipam:read")])
-    async def history(wanted: Annotated[HistoryFilter, Query()]) -> HistoryPage:
+    async def history(request: Request, wanted: Annotated[HistoryFilter, Query()]) -> HistoryPage:
+        if wanted.subscriber is None:  # it tells who had an address, so it is a look-up as `who-had` is
+            who = principal_of(request)
+            if "who-had:read" not in who.scopes:
+                raise HTTPException(
+                    403,
+                    f"{who.name} lacks the scope who-had:read, which is for all but a subscriber's history",
+                )
+            note_about(request, wanted.asked())
         return await read_history(desk.addresses, wanted)
 
     @router.get("/ipam/utilisations", dependencies=[scope("ipam:read")])

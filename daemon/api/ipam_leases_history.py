@@ -19,6 +19,8 @@ from ipam.address import Malformed, text
 from ipam.history import HistoryEvent
 from ipam.history_rows import kept_books
 
+_LATEST_AT = 2.0**53
+
 
 class HistoryFilter(BaseModel):
     """Which events are asked for: of an address, a subscriber or a pool."""
@@ -32,8 +34,8 @@ class HistoryFilter(BaseModel):
     pool: str | None = None
     tenant: str | None = None
     vrf: str | None = None
-    since: float | None = Field(default=None, description="epoch seconds")
-    until: float | None = Field(default=None, description="epoch seconds")
+    since: float | None = Field(default=None, allow_inf_nan=False, description="epoch seconds")
+    until: float | None = Field(default=None, allow_inf_nan=False, description="epoch seconds")
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: str | None = Field(default=None, max_length=1000)
 
@@ -43,6 +45,13 @@ class HistoryFilter(BaseModel):
         if self.address is None and self.subscriber is None and self.pool is None:
             raise ValueError("give an address, a subscriber or a pool")
         return self
+
+    def asked(self) -> str:
+        """Return what is asked, for the audit."""
+        said = [
+            f"{name} {value}" for name, value in self if value is not None and name not in ("limit", "cursor")
+        ]
+        return f"history of {', '.join(said)}"
 
 
 async def read_history(addresses: Addresses[Any], wanted: HistoryFilter) -> HistoryPage:
@@ -75,7 +84,7 @@ async def _of_address(
     after = None
     if position:
         try:
-            after = At(float(position[0]), str(position[1]), int(position[2]))
+            after = At(_time(position[0]), str(position[1]), _number(position[2]))
         except (ValueError, TypeError, IndexError) as reason:
             raise _no_cursor() from reason
     async with addresses.engine.connect() as connection:
@@ -94,7 +103,7 @@ async def _of_books(addresses: Addresses[Any], search: HistorySearch, position: 
         )
         try:
             book, below = (str(position[0]), position[1]) if position else (known[0] if known else own, None)
-            below = None if below is None else int(below)
+            below = None if below is None else _number(below)
         except (ValueError, TypeError, IndexError) as reason:
             raise _no_cursor() from reason
         found = await history_pages.of_book(connection, book, search, below)
@@ -119,6 +128,20 @@ def _position(cursor: str | None) -> list[Any]:
     if not isinstance(position, list):
         raise _no_cursor()
     return position
+
+
+def _number(given: Any) -> int:
+    """Return a number of an event. Raises ValueError, TypeError."""
+    if not 0 <= given < 2**63 or int(given) != given:
+        raise ValueError("no number of an event")
+    return int(given)
+
+
+def _time(given: Any) -> float:
+    """Return a time, epoch seconds. Raises ValueError, TypeError."""
+    if not abs(given) < _LATEST_AT:
+        raise ValueError("no time")
+    return float(given)
 
 
 def _no_cursor() -> HTTPException:

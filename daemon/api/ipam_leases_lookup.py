@@ -13,6 +13,7 @@ from daemon.leases.places import Place, find_places, is_ours, read_place
 from ipam.address import Malformed
 
 _LEAST_ID = 1 << 32  # ids begin with the number of the start
+_LONGEST = 100
 _SLICE = 2000
 
 
@@ -22,6 +23,8 @@ async def find_place(addresses: Addresses[Any], name: str, tenant: str | None, v
     Raises HTTPException: 404 for none, or another node's, 409 where tenants or VRFs share the address, 422 for a
     name that is none.
     """
+    if len(name) > _LONGEST:
+        raise HTTPException(422, f"{name[:40]}... is no address, prefix, VLAN, or number of a lease")
     if name.isascii() and name.isdigit() and int(name) >= _LEAST_ID:
         return await _find_id(addresses, int(name), tenant)
     try:

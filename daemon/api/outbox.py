@@ -7,22 +7,23 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from daemon.api.actor import actor_of
 from daemon.api.models import Failure, Page
 from daemon.api.outbox_models import ReplayRequest, ReplayView, SinkView, StreamedEvents, StreamView
+from daemon.api.outbox_places import MOST, Followed, Places
 from daemon.api.outbox_reading import BadCursor, Gone, Reader, Slice, Wanted, seq_since
-from daemon.api.security import Reach, principal_of, scope, whose
+from daemon.api.security import Reach, holds_on, principal_of, scope, whose
 from daemon.clock import Clock
 from daemon.sync.outbox.model import Stream
 from daemon.sync.outbox.outbox import Outbox
 
 SSE = "text/event-stream"
 KEEP_ALIVE_S = 15.0
-MOST_FOLLOWERS = 64
+MOST_FOLLOWERS = MOST
 _PAGE = 100
-_LOOK_S = 1.0  # how often it is seen whether the asker of a long poll is still there
+_LOOK_S = 1.0  # how often it is seen whether the asker is still there, and let in
 _READ = scope("events:read", Reach.OWN)
 _ANSWERS: dict[int | str, dict[str, object]] = {
     200: {"model": StreamedEvents, "content": {SSE: {}}},
@@ -89,7 +90,7 @@ class _Following:
     def __init__(self, outbox: Outbox, clock: Clock) -> None:
         self.outbox = outbox
         self._clock = clock
-        self._followers = 0
+        self._places = Places(MOST_FOLLOWERS)
 
     async def answer(
         self, request: Request, reader: Reader, after: int, wanted: Wanted, limit: int, wait_s: float
@@ -101,13 +102,12 @@ class _Following:
             await reader.read(after, wanted, 1)  # a cursor that leads nowhere is told as a status
         except Gone as gone:
             return _gone(request, gone)
-        if self._followers >= MOST_FOLLOWERS:
-            raise HTTPException(
-                503, f"{MOST_FOLLOWERS} follow already; poll with `wait`", {"Retry-After": "30"}
-            )
-        return StreamingResponse(
-            self._told(reader, after, wanted), media_type=SSE, headers={"Cache-Control": "no-store"}
-        )
+        who = principal_of(request)
+        refused = self._places.refused(who)
+        if refused:
+            raise HTTPException(503, refused, {"Retry-After": "30"})
+        told = self._told(request, reader, after, wanted)
+        return Followed(told, self._places, who, SSE)
 
     async def _poll(
         self, request: Request, reader: Reader, after: int, wanted: Wanted, limit: int, wait_s: float
@@ -117,6 +117,8 @@ class _Following:
         found = await reader.read(after, wanted, limit)
         while not (found.items or found.more) and await self._more(request, reader, found.seen, until):
             found = await reader.read(found.seen, wanted, limit)
+        if not holds_on(request):
+            raise HTTPException(401, "what was presented is no longer good")
         return found
 
     async def _more(self, request: Request, reader: Reader, seen: int, until: float) -> bool:
@@ -125,7 +127,7 @@ class _Following:
         more = False
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_see_leave(request, left))
-            while not (more or left.is_set() or reader.is_over()):
+            while not (more or left.is_set() or reader.is_over()) and holds_on(request):
                 left_s = until - self._clock.monotonic()
                 if left_s <= 0:
                     break
@@ -133,14 +135,18 @@ class _Following:
             watching.cancel()
         return more
 
-    async def _told(self, reader: Reader, after: int, wanted: Wanted) -> AsyncIterator[str]:
-        """Yield events for ever, a page in memory; what goes on behind them is told as an id without data."""
-        self._followers += 1
+    async def _told(self, request: Request, reader: Reader, after: int, wanted: Wanted) -> AsyncIterator[str]:
+        """Yield events, a page in memory, for as long as the asker is let in.
+
+        What goes on behind them is told as an id without data.
+        """
         try:
             yield "retry: 2000\n\n"
             told_at = self._clock.monotonic()
             while not reader.is_over():
                 found = await reader.read(after, wanted, _PAGE)
+                if not holds_on(request):
+                    return  # also when nothing is told it is seen within a second
                 for each in found.items:
                     yield f"id: {each.cursor}\nevent: {each.type}\ndata: {each.text}\n\n"
                 after = found.seen
@@ -151,11 +157,9 @@ class _Following:
                     told_at = now
                     yield f"id: {reader.cursor(after)}\n\n"
                 if not found.more:
-                    await reader.wait(after, told_at + KEEP_ALIVE_S - now)
+                    await reader.wait(after, min(_LOOK_S, told_at + KEEP_ALIVE_S - now))
         except Gone:
             pass  # too slow for what is kept: who comes again is told
-        finally:
-            self._followers -= 1
 
 
 async def _see_leave(request: Request, left: asyncio.Event) -> None:

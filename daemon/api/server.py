@@ -13,15 +13,22 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from daemon import logs
+from daemon.api.accepting import Accepting
+from daemon.api.connections import Connection, Connections, most_of
+from daemon.api.security.names import names_of
 from daemon.api.security.options import PortOptions
-from daemon.api.security.tls import names_of
+from daemon.api.security.refusals import Refusal, refuse
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
+_FULL = Refusal(503, "too-many-connections", "there are too many connections; come again a little later", 5.0)
+_DESCRIPTORS = "too few file descriptors: raise the limit (LimitNOFILE=), or lower api.connections"
 
 
 class _PeerProtocol(H11Protocol):
@@ -38,14 +45,19 @@ class _PortProtocol(H11Protocol):
     """HTTP on a TCP port: a connection ends whose headers take too long; a client certificate is named in the scope."""
 
     header_s = PortOptions().header_s
+    held: Connections
+    connection: Connection
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
+        self.connection.idle = self._idle
+        self.connection.end = transport.abort
+        self.app_state = {**self.app_state, "connection": self.connection}
         shown = transport.get_extra_info("ssl_object")
         if shown is not None:
-            self.app_state = {**self.app_state, "certificate_names": names_of(shown.getpeercert())}
+            self.app_state["certificate_names"] = names_of(shown.getpeercert())
         self._wait_for_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -56,11 +68,14 @@ class _PortProtocol(H11Protocol):
             self._cease_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.held.gone(self.connection)
         self._cease_waiting()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.connection.over:
+            self.transport.close()
         self._cease_waiting()  # now it is kept alive, for which there is a time, too
 
     def _idle(self) -> bool:
@@ -73,6 +88,20 @@ class _PortProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class _Room:
+    """Tells those that are one too many when to come back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = scope.get("state", {}).get("connection")
+        if scope["type"] == "http" and isinstance(connection, Connection) and connection.over:
+            await refuse(scope, send, _FULL)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _PeerGate:
@@ -117,6 +146,32 @@ class _Quiet(uvicorn.Server):
         yield
 
 
+class _PortServer(_Quiet):
+    """uvicorn on a TCP port, with connections that are accepted, counted and limited by us."""
+
+    def __init__(self, config: uvicorn.Config, limits: PortOptions) -> None:
+        super().__init__(config)
+        self._limits = limits
+        self.held = Connections(most_of(limits.connections), limits.strangers)
+        if self.held.most < limits.connections:
+            logs.logger("api").warning(
+                "api-connections-limited", wanted=limits.connections, most=self.held.most, why=_DESCRIPTORS
+            )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        await self.lifespan.startup()
+        tls, header_s = self.config.ssl, self._limits.header_s
+        found = [Accepting(each, self.held, self._protocol, tls, header_s) for each in sockets or ()]
+        self.servers = cast("list[asyncio.base_events.Server]", found)
+        self.started = True
+
+    def _protocol(self, connection: Connection) -> asyncio.Protocol:
+        made = _PortProtocol(self.config, self.server_state, self.lifespan.state)
+        made.header_s, made.held, made.connection = self._limits.header_s, self.held, connection
+        return made
+
+
 class ApiServer:
     """One listening socket and its application; `serve` ends after `stop`. With `tls` it speaks HTTPS."""
 
@@ -132,10 +187,9 @@ class ApiServer:
     ) -> None:
         self._socket = sock
         limits = port or PortOptions()
-        protocol = type("_Port", (_PortProtocol,), {"header_s": limits.header_s})
         config = uvicorn.Config(
-            _PeerGate(app, group) if admin else app,
-            http=_PeerProtocol if admin else protocol,
+            _PeerGate(app, group) if admin else _Room(app),
+            http=_PeerProtocol if admin else _PortProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -143,10 +197,9 @@ class ApiServer:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=2,
-            limit_concurrency=None if admin else limits.connections,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
-        self._server = _Quiet(config)
+        self._server = _Quiet(config) if admin else _PortServer(config, limits)
 
     async def serve(self) -> None:
         """Answer requests until `stop`."""

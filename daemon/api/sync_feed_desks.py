@@ -20,4 +20,5 @@ def sync_feeds(exchange: Exchange, clock: Clock) -> SyncFeeds:
             for feed in exchange.feeds
         },
         clock,
+        exchange.feeds,
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
 
 from pydantic import Field
 
 from daemon.api.models import Model
 from daemon.clock import Clock
 from daemon.replica.contact import Age, AgePolicy
+from daemon.sync.feed.forget import Forgotten
 from daemon.sync.feed.model import Applied, Brake, Feed, FeedSource, FeedStatus, Nack, Position
 from daemon.sync.feed.pull_options import PullStatus
 from daemon.sync.feed.signing import NO_KEYS, Keys
@@ -30,12 +33,24 @@ class FeedDesk:
     ages: AgePolicy = field(default_factory=AgePolicy)
 
 
+class Ending(Protocol):
+    """What can end feeds."""
+
+    @property
+    def left(self) -> Mapping[str, str]:
+        """Feeds that are served and that the settings name no longer, with their tenants."""
+
+    async def forget(self, name: str, *, keep: bool) -> Forgotten:
+        """End one of them; its objects become those of operators, or go. Raises NotFound, StoreUnavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncFeeds:
-    """All feeds, by name."""
+    """All feeds, by name; `ending` are those that the settings may name no longer."""
 
     desks: Mapping[str, FeedDesk]
     clock: Clock
+    ending: Ending | None = None
     wanted: set[str] = field(default_factory=set)  # pushed feeds of which an operator wants a snapshot
 
 
@@ -184,6 +199,22 @@ class HeldView(Model):
     """What the brake holds."""
 
     brake: BrakeView | None
+
+
+class Objects(StrEnum):
+    """What becomes of the objects of a feed that ends."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+class ForgottenView(Model):
+    """A feed is no more."""
+
+    feed: str
+    tenant: str
+    objects: int = Field(description="how many it had")
+    kept: bool = Field(description="operators change them from now on; false: they have gone")
 
 
 class ResyncView(Model):

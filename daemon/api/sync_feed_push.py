@@ -145,7 +145,7 @@ def _add_begin(router: APIRouter, feeds: SyncFeeds, pushes: _Pushes) -> None:
         name = _name(feed, begin)
         async with pushes.lock(feed):
             known = pushes.under_way.get(feed)
-            if known is None or known.name != name:
+            if known is None or known.name != name or _is_over(known.staging):
                 staging = await desk.feed.snapshot(begin.epoch, begin.start_rev)
                 known = pushes.under_way[feed] = _Pushed(name, staging, begin.start_rev)
             pushes.done.pop(name, None)
@@ -156,6 +156,15 @@ def _add_begin(router: APIRouter, feeds: SyncFeeds, pushes: _Pushes) -> None:
             start_rev=known.staging.start_rev,
             resume_at=known.staging.resume_at,
         )
+
+
+def _is_over(staging: Staging) -> bool:
+    """Tell whether another snapshot has begun meanwhile."""
+    try:
+        _ = staging.resume_at
+    except Superseded:
+        return True
+    return False
 
 
 def _name(feed: str, begin: SnapshotBegin) -> str:
@@ -186,10 +195,10 @@ def _add_pages(router: APIRouter, clock: Clock, pushes: _Pushes) -> None:
                 return malformed(request, items)
             try:
                 await pushed.staging.add(items, cursor)
+                return PageView(items=len(items), resume_at=pushed.staging.resume_at)
             except Superseded as error:
                 pushes.under_way.pop(feed, None)
                 raise HTTPException(409, f"{error}; begin it again") from None
-            return PageView(items=len(items), resume_at=pushed.staging.resume_at)
 
 
 async def _read_page(octets: bytes, start_rev: int, sleep: Callable[[float], Any]) -> list[Item] | Malformed:

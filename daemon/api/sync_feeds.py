@@ -13,8 +13,10 @@ from daemon.api.sync_feed_models import (
     DigestsView,
     FeedDesk,
     FeedView,
+    ForgottenView,
     HeldView,
     NackView,
+    Objects,
     PositionView,
     ResyncView,
     SyncFeeds,
@@ -38,6 +40,7 @@ def add_sync_feeds(router: APIRouter, feeds: SyncFeeds) -> None:
     add_push(router, feeds)
     _add_brake(router, feeds)
     _add_resync(router, feeds)
+    _add_forget(router, feeds)
     _add_nacks(router, feeds)
     _add_digests(router, feeds)
     _add_status(router, feeds)  # the last: a feed's name may have slashes
@@ -102,6 +105,21 @@ def _add_resync(router: APIRouter, feeds: SyncFeeds) -> None:
             )
         desk.source.resync()
         return ResyncView(feed=feed, says="all of it is read again; what is there is served meanwhile")
+
+
+def _add_forget(router: APIRouter, feeds: SyncFeeds) -> None:
+    @router.post("/sync/feeds/{feed:path}/forget", dependencies=_WRITE)
+    async def forget(
+        request: Request,
+        feed: str,
+        objects: Annotated[Objects, Query(description="keep: operators change them from now on")],
+    ) -> ForgottenView:
+        tenant = None if feeds.ending is None else feeds.ending.left.get(feed)
+        if feeds.ending is None or tenant is None or tenant_of(request) not in (None, tenant):
+            desk_of(feeds, request, feed)
+            raise HTTPException(409, f"feed {feed} is in the settings: take it out of sync.feeds first")
+        done = await feeds.ending.forget(feed, keep=objects is Objects.KEEP)
+        return ForgottenView(**done._asdict())
 
 
 def _add_brake(router: APIRouter, feeds: SyncFeeds) -> None:

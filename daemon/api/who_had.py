@@ -24,6 +24,8 @@ from daemon.store.writer import Writer
 from ipam.address import Malformed
 
 _AHEAD_S = 60.0  # the asker's clock may be that much ahead of ours
+_LATEST_AT = 253_402_300_799.0  # the end of the year 9999, beyond which a time cannot be written
+_Time = Annotated[float | None, Query(allow_inf_nan=False)]
 _Text = Annotated[str, Query(max_length=200)]
 
 
@@ -177,7 +179,7 @@ class _Asked:
 
 def _asked(
     address: _Text,
-    at: float,
+    at: Annotated[float, Query(ge=0, le=_LATEST_AT, allow_inf_nan=False)],
     reason: Annotated[str, Query(min_length=1, max_length=200, pattern=r"\S")],
     skew_s: Annotated[float, Query(ge=0, le=86_400)] = 5.0,
     tenant: str | None = None,
@@ -239,8 +241,8 @@ def _add_audit(router: APIRouter, look_ups: LookUps) -> None:
         actor: str | None = None,
         action: str | None = None,
         tenant: str | None = None,
-        since: float | None = None,
-        until: float | None = None,
+        since: _Time = None,
+        until: _Time = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> Page[AuditView]:

@@ -139,6 +139,7 @@ class Edge:
                 on_change=self._data_changed,
             ),
         )
+        self._exchange.guard(self._work.retention)
         self._apply = Apply(
             self._index, self._writer, self._seal, self._clock, self._loaded_by_hand, self._exchange.owners
         )
@@ -362,27 +363,30 @@ class Edge:
 
     async def stop(self) -> None:
         """Take nothing more, finish what is under way, make everything durable, close."""
+        from daemon.app.ending import Step, end  # noqa: PLC0415 - needed at the end only
+
         self._notifier.stopping()
         served, self._ready = self._ready, False
         if served:  # else the start has failed: there is nothing to finish, and parts of us are not there
-            self._aaa.stop()
-            with contextlib.suppress(TimeoutError, StoreUnavailable):  # a disk that refuses shall not keep us
-                async with asyncio.timeout(_STOP_S):
-                    await self._work.stop()
-                    await self._writer.drain()
-                    await self._aaa.keeper.flush()
-                    await self._exchange.stop()
-                    await self._security.close()
+            finish: list[tuple[str, Step]] = [
+                ("requests", self._aaa.stop),
+                ("addresses", self._work.stop),
+                ("writer", self._writer.drain),
+                ("sessions", self._aaa.keeper.flush),
+                ("outbox", self._exchange.stop),
+                ("security", self._security.close),
+            ]
+            await end(finish, _STOP_S, self._clock.monotonic, self._log.error)
+        close: list[tuple[str, Step]] = [
+            ("tasks", lambda: self._supervisor.stop(5.0)),
+            ("sockets", self._aaa.close),
+            ("store", self._engine.dispose),
+            ("shared store", self._work.close),
+            ("exchange", self._exchange.close),
+        ]
         if self._ports is not None:
-            self._ports.stop()
-        await self._supervisor.stop(5.0)
-        self._aaa.close()
-        await self._engine.dispose()
-        await self._work.close()
-        await self._exchange.close()
-        if self._ports is not None:
-            with contextlib.suppress(OSError):
-                self.admin_socket.unlink()
+            close = [("ports", self._ports.stop), *close, ("socket", lambda: self.admin_socket.unlink(True))]
+        await end(close, _STOP_S, self._clock.monotonic, self._log.error)
         if self._lock is not None:
             self._lock.close()
 

@@ -11,6 +11,7 @@ from config.load import Loaded
 from daemon import logs
 from daemon.app.edge import Edge
 from daemon.clock import SystemClock
+from daemon.options.check import check
 from daemon.sync.records import KINDS
 from daemon.sync.schema import schema
 
@@ -33,9 +34,13 @@ async def _serve(loaded: Loaded, environ: Mapping[str, str], announce: Callable[
 
 
 def run(loaded: Loaded, announce: Callable[[Edge], None]) -> bool:
-    """Run the daemon until it is told to stop; False when it failed. uvloop is used where it is installed."""
+    """Run the daemon until it is told to stop; False when it failed. uvloop is used where it is installed.
+
+    Raises ConfigInvalid where it could not start with what the settings refer to.
+    """
     logs.setup(loaded.settings.log.level, loaded.settings.log.format)
     environ = dict(os.environ)
+    check(loaded, environ, whole=False)
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask, place
-from daemon.cli.output import Column, output_option, show_one, tenant_option
+from daemon.cli.output import Column, escaped, output_option, show_one, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import when
 
@@ -75,6 +75,8 @@ def create(context: click.Context, /, name: str, output: str, **given: Any) -> N
     body = json.dumps(wish).encode()
     headers = {"Content-Type": "application/json"}
     made = ask(context, "POST", "/api/v1/api-keys", content=body, headers=headers)
+    for note in made["notes"]:
+        click.echo(f"Note: {escaped(note)}", err=True)
     if output != "table":
         show_one(made, output)
         return

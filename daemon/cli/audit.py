@@ -43,8 +43,12 @@ def list_command(context: click.Context, /, output: str, **params: object) -> No
         Column("reason", "Reason"),
         Column("result", "Result"),
     )
+    page = ask(context, "GET", "/api/v1/audit", params=params)
+    shown = tuple(
+        each for each in columns if each.key == "when" or any(item.get(each.key) for item in page["items"])
+    )
 
     def row(item: dict[str, Any]) -> dict[str, Any]:
-        return item | {"when": when(item["at"])}
+        return item | {"when": when(item["at"]), "action": item["action"].replace("/api/v1/", "/")}
 
-    show_page(ask(context, "GET", "/api/v1/audit", params=params), columns, output, row)
+    show_page(page, shown, output, row)

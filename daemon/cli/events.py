@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import click
 
 from daemon.cli.client import ask
-from daemon.cli.output import Column, escaped, output_option, show, show_one
+from daemon.cli.output import Column, escaped, json_text, output_option, show, show_one, yaml_text
 from daemon.cli.times import moment, when
 
 _EVERY_S = 1.0
@@ -86,11 +85,8 @@ def _followed(item: dict[str, Any], output: str) -> str:
     if output == "table":
         return _line(item)
     if output == "json":
-        return json.dumps(item, ensure_ascii=False)
-    import yaml  # noqa: PLC0415 - only for who asks for it
-
-    text: str = yaml.safe_dump(item, sort_keys=False, allow_unicode=True, explicit_start=True)
-    return text.rstrip("\n")
+        return json_text(item)
+    return yaml_text(item, start=True)
 
 
 def _line(item: dict[str, Any]) -> str:

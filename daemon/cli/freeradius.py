@@ -91,11 +91,24 @@ def import_freeradius(
     if write is not None:
         _write(write, content.decode())
     else:
+        tenant = tenant or _only_tenant(context)
         params = {"name": "freeradius.ndjson", "tenant": tenant, "dry_run": dry_run}
         done = ask(context, "POST", "/api/v1/data", params=params, content=content)
     _report(done, found, output, dry_run=dry_run)
     if any(each.why == "refused" for each in found.findings):
         raise click.exceptions.Exit(ExitCode.PARTIAL)
+
+
+def _only_tenant(context: click.Context) -> str:
+    """Return the tenant where there is one only, else leave with those that there are."""
+    items = ask(context, "GET", "/api/v1/data")["items"]
+    known = sorted(each["id"] for each in items if each["kind"] == "tenant")
+    if not known:
+        fail("there is no tenant yet: load one first, with `dotmac-edge data load`", ExitCode.USAGE)
+    if len(known) > 1:
+        shown = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        fail(f"there are several tenants: name one with --tenant ({shown})", ExitCode.USAGE)
+    return str(known[0])
 
 
 def _report(done: dict[str, Any], found: Any, output: str, *, dry_run: bool) -> None:
@@ -184,7 +197,10 @@ def export_freeradius(
         made = freeradius_export(items, vendor=vendor, timezone=zone, interim_s=interim, sql=sql)
     except DaemonError as error:
         fail(str(error), ExitCode.USAGE)
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"{directory}: {error.strerror or type(error).__name__}; name a directory that can be made")
     there = [name for name in made.files if (directory / name).exists()]
     if there:
         fail(f"{directory / there[0]} is there already; name another directory", ExitCode.USAGE)
@@ -206,5 +222,8 @@ def _write(path: Path, text: str) -> None:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         fail(f"{path}: {error.strerror}")
-    with os.fdopen(number, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")

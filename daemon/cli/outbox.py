@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask, place
-from daemon.cli.output import Column, ExitCode, escaped, fail, output_option, show, show_one
+from daemon.cli.output import (
+    Column,
+    ExitCode,
+    escaped,
+    fail,
+    json_text,
+    output_option,
+    show,
+    show_one,
+    yaml_text,
+)
 from daemon.cli.times import moment, size, when
 
 _WAIT_S = 30
@@ -32,6 +42,8 @@ _EVENTS = (
     Column("details", "Details"),
 )
 _MOST_DETAILS = 300
+# As the API names them, which says them as well; loading its code for this would take a second.
+_STREAMS = click.Choice(["accounting", "sessions", "auth-rejects", "leases", "quota", "devices", "audit"])
 
 
 @click.group("outbox")
@@ -69,7 +81,7 @@ def _rows(stream: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @group.command("tail")
-@click.argument("stream")
+@click.argument("stream", type=_STREAMS)
 @click.option("--follow", is_flag=True, help="Go on with what comes, a line each, until stopped.")
 @click.option("--from", "from_seq", type=click.IntRange(1), metavar="SEQ", help="Begin with this number.")
 @click.option(
@@ -99,6 +111,8 @@ def tail(
     path = f"{place('/api/v1/outbox', stream)}/events"
     wanted: dict[str, object] = {"type": type_, "tenant": tenant, "limit": _PAGE}
     start: dict[str, object] = {"last": last} if from_seq is None else {"from_seq": from_seq}
+    if from_seq is not None:
+        _see_there(context, stream, from_seq)
     page = ask(context, "GET", path, params=wanted | start)
     if follow:
         _follow(context, path, wanted, page, output)
@@ -110,6 +124,14 @@ def tail(
             click.echo(f"There are more, up to {page['last_seq']}: --from {page['items'][-1]['seq'] + 1}")
     else:
         click.echo("None.")
+
+
+def _see_there(context: click.Context, stream: str, seq: int) -> None:
+    """Leave where a stream has not come as far as a number; the next one may be waited for."""
+    known = {each["stream"]: each["last_seq"] for each in ask(context, "GET", "/api/v1/outbox")["items"]}
+    last = known.get(stream, 0)
+    if seq > last + 1:
+        fail(f"{stream} has no event {seq}: the last is {last}", ExitCode.NOT_FOUND)
 
 
 def _follow(
@@ -125,14 +147,11 @@ def _follow(
 
 def _line(item: dict[str, Any], output: str) -> str:
     if output == "json":
-        return json.dumps(item, ensure_ascii=False)
+        return json_text(item)
     if output == "table":
         row = _row(item)
         return escaped("  ".join(str(row[each.key]) for each in _EVENTS if row[each.key] not in ("", None)))
-    import yaml  # noqa: PLC0415 - only for who asks for it
-
-    text: str = yaml.safe_dump(item, sort_keys=False, allow_unicode=True, explicit_start=True)
-    return text.rstrip("\n")
+    return yaml_text(item, start=True)
 
 
 def _row(item: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +165,7 @@ def _row(item: dict[str, Any]) -> dict[str, Any]:
 
 @group.command("replay")
 @click.argument("sink")
-@click.argument("stream")
+@click.argument("stream", type=_STREAMS)
 @click.option(
     "--from",
     "from_seq",
@@ -168,6 +187,8 @@ def replay(
     """
     if (from_seq is None) == (since is None):
         fail("give either --from or --since", ExitCode.USAGE)
+    if not sink or "/" in sink:
+        fail(f"there is no sink {sink!r}; `dotmac-edge outbox status` lists them", ExitCode.NOT_FOUND)
     wanted = {"from_seq": from_seq} if since is None else {"since": since}
     path = f"{place(place('/api/v1/outbox', sink), stream)}/replay"
     headers = {"Content-Type": "application/json"}

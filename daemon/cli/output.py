@@ -12,6 +12,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 import click
 
 WIDTH = 100  # of a table that does not go to a terminal
+_NARROW = 4  # a column that is less than this on average is of no use
+_GAP = 2  # columns between two of a table
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -63,7 +65,8 @@ def show(rows: Sequence[Mapping[str, object]], columns: Sequence[Column], output
     Where rows have `tenant` and are of several, that is a column, too.
     """
     if output == "table":
-        several = len({row.get("tenant") for row in rows}) > 1
+        told = any(column.key == _TENANT.key for column in columns)
+        several = not told and len({row.get("tenant") for row in rows}) > 1
         _print_table(rows, (_TENANT, *columns) if several else columns, titles=True)
     else:
         _print_document(list(rows), output)
@@ -79,19 +82,13 @@ def show_one(fields: Mapping[str, object], output: str) -> None:
 
 
 def fail(message: str, exit_code: ExitCode = ExitCode.FAILURE) -> NoReturn:
-    """Print `message` on standard error and leave with `exit_code`."""
-    click.echo(f"Error: {message}", err=True)
+    """Print `message` on standard error and leave with `exit_code`; each of its lines is made safe."""
+    click.echo("Error: " + "\n".join(map(escaped, message.split("\n"))), err=True)
     raise click.exceptions.Exit(exit_code)
 
 
 def _print_document(value: object, output: str) -> None:
-    text = json.dumps(value, default=str, indent=2, ensure_ascii=False)
-    if output == "yaml":
-        import yaml  # noqa: PLC0415 - only for who asks for it
-
-        # Through JSON, so that both print the same values and no Python type gets a tag.
-        text = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True).rstrip("\n")
-    click.echo(text)
+    click.echo(json_text(value, indent=2) if output == "json" else yaml_text(value))
 
 
 def _print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[Column], *, titles: bool) -> None:
@@ -99,12 +96,59 @@ def _print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[Column]
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=None, show_header=titles, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column.title, justify=column.justify, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(column.key))) for column in columns))
-    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    cells = [[_cell(row.get(column.key)) for column in columns] for row in rows]
+    widths = _widths([column.title if titles else "" for column in columns], cells, console.width)
+    table = Table(box=None, show_header=titles, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column.title, justify=column.justify, overflow="fold", width=width)
+    for row_cells in cells:
+        table.add_row(*map(Text, row_cells))
+    console.print(table)
+
+
+def _widths(titles: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[int | None]:
+    """Return widths of columns in which no word is parted, or those of the widest only; None: nothing folds."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    columns = [[title, *cells] for title, *cells in zip(titles, *rows, strict=True)]
+    full = [max(cell_len(line) for cell in each for line in cell.split("\n")) for each in columns]
+    least = [max((cell_len(word) for cell in each for word in cell.split()), default=0) for each in columns]
+    room = most - _GAP * len(columns)
+    if sum(full) <= room or room < _NARROW * len(columns):
+        return [None] * len(columns)
+    level = max(least)
+    while sum(min(low, level) for low in least) > room:
+        level -= 1
+    least = [min(low, level) for low in least]
+    spare, wanted = room - sum(least), sum(full) - sum(least)
+    return [low + spare * (high - low) // wanted for low, high in zip(least, full, strict=True)]
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Return a value as JSON in which nothing can steer a terminal; it reads back as the same value."""
+    text = json.dumps(value, default=str, indent=indent, ensure_ascii=False)
+    return "".join(each if each.isprintable() or each == "\n" else _of_json(each) for each in text)
+
+
+def _of_json(char: str) -> str:
+    return json.dumps(char)[1:-1] if not char.isascii() else f"\\u{ord(char):04x}"
+
+
+def yaml_text(value: object, *, start: bool = False) -> str:
+    """Return a value as YAML in which nothing can steer a terminal; `start` writes `---` before it."""
+    import yaml  # noqa: PLC0415 - only for who asks for it
+
+    # Through JSON, so that both print the same values and no Python type gets a tag.
+    plain = json.loads(json.dumps(value, default=str))
+    for unicode in (
+        True,
+        False,
+    ):  # where a character is left that YAML itself thinks harmless, all are escaped
+        text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=unicode, explicit_start=start)
+        if all(each.isprintable() or each == "\n" for each in text):
+            break
+    return text.rstrip("\n")
 
 
 def _cell(value: object) -> str:
@@ -114,9 +158,17 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(item) for item in value)
+    if isinstance(value, Lines):
+        return "\n".join(map(escaped, value.split("\n")))
     return escaped(str(value))
 
 
+class Lines(str):
+    """A text of several lines of our own in one cell; a line end in any other text is escaped."""
+
+    __slots__ = ()
+
+
 def escaped(text: str) -> str:
-    """Return text with everything that could steer a terminal escaped: names come from strangers."""
-    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+    """Return text with everything that could steer a terminal escaped, line ends as well: names come from strangers."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

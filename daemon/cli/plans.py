@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from daemon.cli.client import ask, place
-from daemon.cli.output import Column, ExitCode, output_option, show, show_one, tenant_option
+from daemon.cli.output import Column, ExitCode, Lines, output_option, show, show_one, tenant_option
 from daemon.cli.pages import show_page
 from daemon.cli.times import moment
 
@@ -80,7 +80,7 @@ def show_command(context: click.Context, name: str, tenant: str | None, output: 
 def _lines(value: object) -> str:
     """Return a value of the data file on lines of their own for each of a list's entries."""
     if isinstance(value, list):
-        return "\n".join(_lines(each) for each in value)
+        return Lines("\n".join(_lines(each) for each in value))
     if isinstance(value, dict):
         return ", ".join(f"{name} {_short(each)}" for name, each in value.items())
     return _short(value)

@@ -20,7 +20,7 @@ def run(context: click.Context, quiet: bool) -> None:
     Example: dotmac-edge --config config/examples/edge.toml run
     """
     loaded = load_settings(context)
-    from config.errors import ConfigError  # noqa: PLC0415
+    from config.errors import ConfigError, ConfigInvalid  # noqa: PLC0415
     from daemon import app  # noqa: PLC0415
     from daemon.errors import DaemonError  # noqa: PLC0415
 
@@ -30,6 +30,8 @@ def run(context: click.Context, quiet: bool) -> None:
 
     try:
         well = app.run(loaded, announce)
+    except ConfigInvalid as error:
+        fail(f"cannot start:\n{error}" if len(error.problems) > 1 else f"cannot start: {error}")
     except (OSError, ConfigError, DaemonError) as error:
         fail(f"cannot start: {error}")
     if not well:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -21,15 +22,31 @@ def group() -> None:
 @group.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Check the settings file; every problem is named at once, with file, line and key.
+    """Check the settings file, and the secrets and certificates that it names; each problem with file, line and key.
+
+    What only the unit of systemd can see, its credentials, is passed over elsewhere.
 
     Example: dotmac-edge --config edge.toml config check
     """
     loaded = load_settings(context)
+    _check_references(loaded)
     _check_relay_secrets(loaded.settings.coa.relay_clients)
     if loaded.settings.ipam.shared_store is not None:
         _check_shared_store(loaded.settings.ipam.shared_store)
     click.echo(f"{loaded.path or 'defaults'}: ok")
+
+
+def _check_references(loaded: Any) -> None:
+    """Leave where secrets or files of feeds, sinks or the API port cannot be used."""
+    import os  # noqa: PLC0415
+
+    from config.errors import ConfigInvalid  # noqa: PLC0415
+    from daemon.options.check import check as try_all  # noqa: PLC0415
+
+    try:
+        try_all(loaded, os.environ)
+    except ConfigInvalid as error:
+        fail(str(error), ExitCode.USAGE)
 
 
 def _check_relay_secrets(clients: tuple[str, ...]) -> None:

@@ -110,7 +110,7 @@ def _remarks(feeds: Iterable[dict[str, Any]]) -> Iterable[str]:
         name, brake, source = feed["feed"], feed["brake"], feed["source"]
         said: list[str] = []
         if brake is not None:
-            said.append(f"held since {_held(brake)} would go; see `sync brake show {name}`")
+            said.append(f"held since {_held(brake)} would go: `sync brake show {name}`")
         if feed["age"] in ("degraded", "isolated"):
             said.append(f"heard of {duration(feed['age_s'])} ago: its data are {feed['age']}")
         if source is not None:
@@ -199,6 +199,31 @@ def resync(context: click.Context, /, feed: str, output: str) -> None:
         show_one(done, output)
     else:
         click.echo(f"{escaped(done['feed'])}: {done['says']}.")
+
+
+@group.command("forget")
+@click.argument("feed")
+@click.option("--keep", "objects", flag_value="keep", help="Operators change its objects from now on.")
+@click.option(
+    "--remove", "objects", flag_value="remove", help="Its objects go: who they are is known no more."
+)
+@output_option
+@click.pass_context
+def forget(context: click.Context, /, feed: str, objects: str | None, output: str) -> None:
+    """End a feed that the settings name no longer, and say what becomes of its objects.
+
+    Until then they are served as they were, and nobody can change them.
+
+    Example: dotmac-edge sync forget t1/pop7 --keep
+    """
+    if objects is None:
+        raise click.UsageError("Say --keep or --remove: what shall become of the objects of the feed?")
+    done = ask(context, "POST", _place(feed, "forget"), params={"objects": objects})
+    if output != "table":
+        show_one(done, output)
+    else:
+        what = "are the operators' now" if done["kept"] else "have gone"
+        click.echo(f"{escaped(done['feed'])} is no more; its {done['objects']} objects {what}.")
 
 
 @group.group("brake")

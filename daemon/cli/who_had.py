@@ -204,7 +204,7 @@ def _print_rest(answer: dict[str, Any]) -> None:
     if answer["holders"]:
         lines.append(f"Clock of the evidence: {answer['clock']}.")
     if lines:
-        click.echo("\n" + escaped("\n".join(lines)))
+        click.echo("\n" + "\n".join(map(escaped, lines)))
 
 
 @group.command()

@@ -113,11 +113,9 @@ def _sql(setting: str, table: FeedTable, environ: Mapping[str, str]) -> SqlOptio
         names = replace(names, staff_check="radcheck_admin", staff_reply="radreply_admin")
     for each in table.tables:
         ours, _, theirs = each.partition("=")
-        if ours not in Tables.__slots__ or not theirs:
-            raise ValueError(f"{setting}.tables: got {each}; expected one such as radcheck=my_radcheck")
         names = replace(names, **{ours: theirs})
     return SqlOptions(
-        url=_url(f"{setting}.database", table.database, environ),
+        url=_url(setting, table.database, environ),
         tables=names,
         reading=Reading(password_attribute=table.password_attribute),
         users=table.usernames or "",
@@ -152,8 +150,9 @@ def _sink(name: str, table: SinkTable, environ: Mapping[str, str]) -> SinkPlan:
         table=table.table,
         distinct_ids=table.distinct_ids,
         new_rows_per_min=table.new_rows_per_min,
+        post_auth=table.post_auth,
     )
-    return DatabasePlan(options=options, url=_url(f"sinks.{name}.database", table.database, environ))
+    return DatabasePlan(options=options, url=_url(f"sinks.{name}", table.database, environ))
 
 
 def _file(path: Path | None) -> str:
@@ -161,9 +160,11 @@ def _file(path: Path | None) -> str:
 
 
 def _secret(reference: str | None, environ: Mapping[str, str]) -> str:
-    """Return a secret without its final line end, empty where there is none. Raises SecretUnavailable."""
-    if reference is None:
-        return ""
+    return "" if reference is None else secret_text(reference, environ)
+
+
+def secret_text(reference: str, environ: Mapping[str, str]) -> str:
+    """Return a secret without its final line end. Raises SecretUnavailable."""
     octets = _octets(reference, environ).rstrip(b"\r\n")
     try:
         return octets.decode("ascii")
@@ -177,15 +178,24 @@ def _octets(reference: str, environ: Mapping[str, str]) -> bytes:
 
 
 def _url(setting: str, reference: str | None, environ: Mapping[str, str]) -> str:
-    """Return the URL of a database with the driver that we use. Raises ValueError, which never shows it."""
-    text = _secret(reference, environ)
     try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ValueError(f"{setting}: what {reference} holds is no URL of a database") from None
+        return database_url(reference or "", environ)
+    except ValueError as error:
+        raise ValueError(f"{setting}.database: {error}") from None
+
+
+def database_url(reference: str, environ: Mapping[str, str]) -> str:
+    """Return the URL of a database with the driver that we use.
+
+    Raises SecretUnavailable, and ValueError, which never shows the URL.
+    """
+    try:
+        url = make_url(secret_text(reference, environ))
+    except (ArgumentError, ValueError):  # such as a port that is no number
+        raise ValueError(f"what {reference} holds is no URL of a database") from None
     driver = _DRIVERS.get(url.get_backend_name())
     if driver is None:
-        raise ValueError(f"{setting}: got {url.get_backend_name()}; expected postgresql or mysql")
+        raise ValueError("it begins with another word than postgresql or mysql")
     return url.set(drivername=driver).render_as_string(hide_password=False)
 
 

@@ -300,6 +300,18 @@ async def forget_digests(connection: AsyncConnection, place: Place, keys: Sequen
         )
 
 
+async def forget_unread(connection: AsyncConnection, place: Place, code: str) -> None:
+    """Make digests those of nothing: of objects that have fields put aside, and of those refused with this code.
+
+    So a comparison with the platform brings them again, to a version that may know what they say.
+    """
+    aside = update(OBJECT).where(*of_place(OBJECT, place), OBJECT.c.extra.is_not(None))
+    await connection.execute(aside.values(digest=b""))
+    await connection.execute(
+        update(NACK).where(*of_place(NACK, place), NACK.c.code == code).values(digest=b"")
+    )
+
+
 def of_place(table: Any, place: Place, kind: str | None = None) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of the rows of a generation, or of its objects of one kind."""
     mine = (

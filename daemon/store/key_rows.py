@@ -27,6 +27,7 @@ API_KEY = Table(
     Column("last_used_at", Float),
     Column("uses", BigInteger, nullable=False),
     Column("refusals", BigInteger, nullable=False),
+    Column("parent", Text, nullable=False),  # id of the key that made it; empty: no key did
 )
 
 
@@ -47,6 +48,7 @@ class KeyRow(NamedTuple):
     last_used_at: float | None = None
     uses: int = 0
     refusals: int = 0
+    parent: str = ""
 
 
 class Use(NamedTuple):
@@ -70,10 +72,11 @@ async def load(engine: AsyncEngine) -> list[KeyRow]:
         return [KeyRow(*row) for row in rows]
 
 
-async def revoke(connection: AsyncConnection, key: str, at: float) -> None:
-    """Note that a key has not been good since an epoch second."""
-    mine = update(API_KEY).where(API_KEY.c.id == key, API_KEY.c.revoked_at.is_(None))
-    await connection.execute(mine.values(revoked_at=at))
+async def revoke(connection: AsyncConnection, keys: Sequence[str], at: float) -> None:
+    """Note that keys have not been good since an epoch second."""
+    one = update(API_KEY).where(API_KEY.c.id == bindparam("key"), API_KEY.c.revoked_at.is_(None))
+    if keys:
+        await connection.execute(one.values(revoked_at=at), [{"key": each} for each in keys])
 
 
 async def add_uses(connection: AsyncConnection, uses: Sequence[Use]) -> None:

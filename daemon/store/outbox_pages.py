@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -119,16 +120,19 @@ async def prune_hashes(connection: AsyncConnection, sink: str, stream: str, belo
     return int((await connection.execute(delete(OUTBOX_HASH).where(*mine, table.seq < last))).rowcount)
 
 
-async def prune(connection: AsyncConnection, stream: str, through_seq: int, before_at: float) -> int:
+async def prune(
+    connection: AsyncConnection, stream: str, through_seq: int, before_at: float, after_at: float = math.inf
+) -> int:
     """Delete some of the oldest rows of a stream: up to a number, and older than an epoch second.
 
-    Stops at the first that is not; returns how many went.
+    What is dated after `after_at` is taken for old: a clock was wrong, and it must not hold back all behind it.
+    Stops at the first that is to be kept; returns how many went.
     """
     page = select(OUTBOX.c.seq, OUTBOX.c.at).where(OUTBOX.c.stream == stream)
     rows = (await connection.execute(page.order_by(OUTBOX.c.seq).limit(_PAGE))).all()
     last = 0
     for row in rows:
-        if row.seq > through_seq or row.at >= before_at:
+        if row.seq > through_seq or before_at <= row.at <= after_at:
             break
         last = row.seq
     if not last:

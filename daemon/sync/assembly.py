@@ -9,11 +9,12 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.aaa.assembly import RequestPath
 from daemon.clock import Clock
 from daemon.events import Events
+from daemon.leases.retention import Retention
 from daemon.replica.codec import KINDS
 from daemon.replica.contact import AgePolicy
 from daemon.replica.index import Index, Key
@@ -28,10 +29,11 @@ from daemon.sync.feed.staleness import Staleness
 from daemon.sync.feed.wire_answers import Hello
 from daemon.sync.freeradius.sql_options import SqlOptions
 from daemon.sync.load import unrenderable
-from daemon.sync.outbox.model import OutboxSink
+from daemon.sync.outbox.model import OutboxSink, Stream
 from daemon.sync.outbox.nats_sink import NatsOptions, NatsSink
 from daemon.sync.outbox.outbox import Outbox, OutboxOptions
 from daemon.sync.outbox.platform_sink import PlatformOptions, PlatformSink
+from daemon.sync.outbox.radacct_engine import open_table_engine
 from daemon.sync.outbox.radacct_sessions import SessionFinder
 from daemon.sync.outbox.radacct_sink import RadacctOptions, RadacctSink
 from daemon.sync.outbox.sources import sources_of
@@ -131,6 +133,7 @@ class Exchange:
             options.outbox,
         )
         house.path.keeper.acknowledged_through = self.outbox.acknowledged_accounting
+        house.path.keeper.wanted_since = self._sessions_wanted_since
         house.events.listeners.append(self.outbox.devices.heard)
 
     def _surroundings(self) -> Surroundings:
@@ -154,9 +157,7 @@ class Exchange:
 
             kinds = {kind: (_SCHEMA, _SCHEMA) for kind in KINDS if kind in plan.feed.kinds}
             hello = Hello(options.edge, options.version, secrets.token_hex(8), kinds)
-            return PullSource(
-                feed, given, hello, house.clock, self._random.random, self._tell, plan.keys
-            )
+            return PullSource(feed, given, hello, house.clock, self._random.random, self._tell, plan.keys)
         if isinstance(given, SqlOptions):
             from daemon.sync.freeradius.sql_source import SqlSource  # noqa: PLC0415 - only where it is used
 
@@ -169,7 +170,7 @@ class Exchange:
             return PlatformSink(plan, house.clock.wall)
         if isinstance(plan, NatsOptions):
             return NatsSink(plan)
-        engine = create_async_engine(plan.url, pool_size=2, max_overflow=0, pool_pre_ping=True)
+        engine = open_table_engine(plan.url)
         self._engines.append(engine)
         finder = SessionFinder(house.engine, house.path.sessions, house.index)
         return RadacctSink(plan.options, engine, house.engine, house.writer, finder, house.clock, house.note)
@@ -183,13 +184,33 @@ class Exchange:
         """Return what is to run for ever, by name."""
         found: list[tuple[str, Callable[[], Awaitable[object]]]] = [*self.feeds.tasks(), *self.outbox.tasks()]
         found += [(source.name, source.run) for source in self.sources.values() if source is not None]
+        for sink in self.sinks:
+            if isinstance(sink, RadacctSink):
+                found += sink.tasks()
         if self.ages:
             found.append(("staleness", self.staleness.run))
         return found
 
+    def _sessions_wanted_since(self) -> float | None:
+        """Return since when a radacct table has not had the sessions that ended, None where it has all of them."""
+        tables = {sink.name: sink for sink in self.sinks if isinstance(sink, RadacctSink)}
+        times = [
+            each.oldest_at or 0.0  # not known yet: none may go
+            for each in self.outbox.backlog()
+            if each.sink in tables and each.stream is not Stream.AUTH_REJECTS and each.events
+        ]
+        times += [since for sink in tables.values() if (since := sink.waiting.since) is not None]
+        return min(times, default=None)
+
     async def look(self) -> None:
         """Bring `statuses` up to date, for who cannot wait when it asks: a scrape."""
         self.statuses = await self.feeds.status()
+
+    def guard(self, retention: Retention) -> None:
+        """Let nothing of audit and leases be pruned that a sink has not acknowledged."""
+        acknowledged = self.outbox.retention.acknowledged
+        retention.audit_through = lambda: acknowledged(Stream.AUDIT)
+        retention.leases_through = lambda: acknowledged(Stream.LEASES)
 
     def degraded(self) -> list[str]:
         """Return what is not well, a sentence each."""

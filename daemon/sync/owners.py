@@ -40,6 +40,11 @@ class Owners:
                 f"feeds {owner} and {feed} would both bring objects of kind {kind} of tenant {tenant}"
             )
 
+    def give_back(self, feed: str) -> None:
+        """Let operators load again what a feed has brought that is no more."""
+        for name in [name for name, owner in self._feeds.items() if owner == feed]:
+            del self._feeds[name]
+
     def refuse(self, tenant: str, kind: str) -> None:
         """Raise OwnedByFeed where a feed brings these."""
         feed = self._feeds.get((tenant, kind))

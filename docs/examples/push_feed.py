@@ -1,9 +1,9 @@
 """A platform's side of a pushed feed: send all objects of a file to an edge, as one snapshot. Run it, or read it.
 
-    EDGE_KEY=k1f2.secret python docs/examples/push_feed.py https://pop7.example:8443 pop7 objects.json --epoch e1 --rev 1
+    EDGE_KEY=k1f2.secret python docs/examples/push_feed.py https://pop7.example pop7 objects.json --epoch e1 --rev 7
 
-The file is a JSON list of {"kind", "id", "body"}, as `dotmac-edge data export --output json` prints it. Pages may be sent again, and so may
-everything: an edge that has been told twice is where it was told once.
+The file is a JSON list of {"kind", "id", "body"}. Pages may be sent again, and so may everything: an edge that is told
+twice is where it was when it was told once.
 """  # noqa: INP001 - an example, in no package
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 PAGE = 500  # an edge takes 1,000 items a page, and 1 MiB
@@ -71,8 +72,8 @@ def main() -> None:
     parser.add_argument("--epoch", required=True, help="a name for this numbering")
     parser.add_argument("--rev", type=int, required=True, help="the revision as of which the file is")
     asked = parser.parse_args()
-    with open(asked.file, encoding="utf-8") as file:
-        objects = [each | {"body": each.get("body") or {}} for each in json.load(file)]
+    read = json.loads(Path(asked.file).read_text(encoding="utf-8"))
+    objects = [each | {"body": each.get("body") or {}} for each in read]
     done = push(asked.edge, asked.feed, os.environ["EDGE_KEY"], asked.epoch, asked.rev, objects)
     print(f"{asked.feed} is at {done['position']['epoch']}:{done['position']['rev']}")  # noqa: T201
     for each in done["nacks"]:

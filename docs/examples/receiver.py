@@ -32,7 +32,7 @@ START = "00" * 32  # the hash before the first event of an incarnation
 MOST_OCTETS, MOST_UNPACKED = (
     1 << 20,
     16 << 20,
-)  # of a request; the edge sends half a MiB, unpacked, at the most
+)  # of a request; the edge sends one MiB, unpacked, at most
 SLACK_S = 3600.0  # between the edge's clock and ours; a repeat changes nothing, so this may be generous
 
 _HEAD_ENDS = '"events":['  # the events are what comes last in a body
@@ -54,7 +54,7 @@ def table(name: str, key: Sequence[str], numbers: Sequence[str], *texts: str) ->
 WATERMARK = table("watermark", ("edge", "stream"), ("acked_seq",), "hash", "incarnation")
 PAST = table("watermark_past", ("edge", "stream", "incarnation"), ("acked_seq", "ended_at"), "hash")
 EVENT = table("event", ("edge", "stream", "incarnation", "seq"), ("seq",), "body")
-# What events come to: here accounting records. An edge that was set back numbers anew what it tells again: known by this.
+# What events come to: here accounting records. What an edge that was set back tells again is known by this key.
 BUSINESS_KEY = ("edge", "tenant", "nas", "box", "session", "type", "at")
 RECORD = table("accounting_record", BUSINESS_KEY, ("octets_from_subscriber", "octets_to_subscriber"))
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from daemon.cli.output import Column, ExitCode, fail, output_option, show, show_one
+from daemon.cli import events, outbox
+from daemon.cli.output import Column, ExitCode, Lines, escaped, fail, output_option, show, show_one
 
 COLUMNS = (Column("name", "Name"), Column("octets", "Octets", "right"), Column("live", "Live"))
 ROWS = (
@@ -66,3 +67,92 @@ def test_a_failure_is_said_on_standard_error_and_leaves_with_its_code(exit_code:
     assert result.exit_code == exit_code
     assert result.stdout == ""
     assert result.stderr == "Error: no yaml\n"
+
+
+STEERS = "a\nb\x1b[2J\x9b31m\u202e\u2066\u2028\x85z"
+
+
+def calm(text: str) -> bool:
+    return all(each.isprintable() or each == "\n" for each in text)
+
+
+def test_no_name_ends_a_line_or_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert escaped(STEERS) == r"a\nb\x1b[2J\x9b31m\u202e\u2066\u2028\x85z"
+    show([{"name": STEERS}], (Column("name", "Name"),), "table")
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    show_one({"name": STEERS, "lines": Lines("one\ntwo\x1b")}, "table")
+    out = capsys.readouterr().out
+    assert [line.rstrip() for line in out.splitlines()][1:] == ["lines  one", r"       two\x1b"]
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_documents_do_not_steer_a_terminal_and_read_back_the_same(
+    capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    show([{"name": STEERS, "place": "Zürich"}], COLUMNS, output)
+    out = capsys.readouterr().out
+    assert calm(out)
+    assert (json.loads(out) if output == "json" else yaml.safe_load(out)) == [
+        {"name": STEERS, "place": "Zürich"}
+    ]
+    show_one({"place": "Zürich"}, output)
+    assert "Zürich" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_an_event_that_is_followed_is_one_line_whatever_its_names_hold(output: str) -> None:
+    item = {"seq": 1, "occurred_at": "t", "type": "x", "tenant_id": "", "correlation_id": STEERS}
+    line = outbox._line(item | {"data": {"username": STEERS}}, output)
+    assert calm(line)
+    assert "\n" not in line
+    lately = {
+        "at": 1.0,
+        "kind": "ghost",
+        "subscriber": STEERS,
+        "nas": "",
+        "reason": "",
+        "fields": {"a": STEERS},
+    }
+    line = events._followed(lately, output)
+    assert calm(line)
+    assert "\n" not in line
+
+
+def test_a_failure_is_escaped_line_by_line() -> None:
+    @click.command()
+    def command() -> None:
+        fail("one\ntwo \x1b[2J\x9b")
+
+    assert CliRunner().invoke(command).stderr == "Error: one\ntwo \\x1b[2J\\x9b\n"
+
+
+def test_a_tenant_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    show(
+        [{"id": "a", "tenant": "x"}, {"id": "b", "tenant": "y"}],
+        (Column("id", "Id"), Column("tenant", "Tenant")),
+        "table",
+    )
+    assert capsys.readouterr().out.count("Tenant") == 1
+
+
+def test_words_are_not_parted_where_all_of_them_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {
+        "when": "2026-11-21 21:00:00 +0000",
+        "who": "key k1f2e3d4c5b6a billing of the platform",
+        "action": "POST /sessions/{id}/disconnect",
+        "of": "tenant demo, subscriber alice and others",
+    }
+    show([row], tuple(Column(key, key) for key in row), "table")
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    for value in row.values():
+        for word in value.split():
+            assert word in out
+
+
+@pytest.mark.parametrize("stream", ["a/b", "bogus", ""])
+def test_a_stream_that_there_is_not_is_a_wrong_command_line(stream: str) -> None:
+    for command in (["tail", stream], ["replay", "sink", stream, "--from", "1"]):
+        done = CliRunner().invoke(outbox.group, command)
+        assert done.exit_code == ExitCode.USAGE
+        assert "accounting" in done.stderr

@@ -41,7 +41,9 @@ def fill(platform: Platform, users: int, **box: Any) -> None:
 class Central:
     """A platform that signs, and the network to it; a context manager. `down` and `up` take the platform away."""
 
-    def __init__(self, *, odds: float = 0.0, seed: int = 1, slow_s: float = 1.0, page_items: int = 100) -> None:
+    def __init__(
+        self, *, odds: float = 0.0, seed: int = 1, slow_s: float = 1.0, page_items: int = 100
+    ) -> None:
         self.key = Ed25519PrivateKey.generate()
         self.platform = Platform(FEED, token="t0ken", key=self.key, page_items=page_items, beat_s=0.5)
         self.proxy: FaultProxy

@@ -61,7 +61,9 @@ def edge(make_daemon: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) 
     sink = {"target": '"platform"', "url": f'"{receiver.url}"', "plain_http": "true"}
     sink["signing_secret"] = '"env:RECEIVER_SECRET"'
     settings = {f"sinks.platform.{name}": value for name, value in sink.items()}
-    running: Daemon = make_daemon(**{"edge.name": f'"{EDGE}"', "accounting.session_flush_s": "0.2"} | settings)
+    running: Daemon = make_daemon(
+        **{"edge.name": f'"{EDGE}"', "accounting.session_flush_s": "0.2"} | settings
+    )
     running.start()
     return running
 
@@ -125,7 +127,10 @@ def test_while_the_platform_is_away_the_backlog_grows_and_is_told(
     receiver.kill()
     said = 'Acct-Status-Type = Start\nAcct-Session-Id = "s1"\nUser-Name = "alice"'
     assert radclient(edge.acct, "acct", said).returncode == 0
-    until(lambda: any("does not reach platform" in each for each in get(edge, "status")["degraded"]), "it is said")
+    until(
+        lambda: any("does not reach platform" in each for each in get(edge, "status")["degraded"]),
+        "it is said",
+    )
     shown = edge.run("outbox", "status", check=False)
     assert shown.returncode == 7
     assert 'dotmac_edge_outbox_failing{sink="platform",stream="accounting"} 1.0' in edge.metrics()

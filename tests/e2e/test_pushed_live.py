@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.e2e.box import Box
 from tests.e2e.central import FEED, TENANT, digest_of, line, status
 from tests.e2e.conftest import ROOT, Daemon
 from tests.e2e.netns import until
+from tests.e2e.test_radclient import radclient
 from tests.e2e.test_sync_live import logs_in
 from tests.ipam.postgres import bin_dir
 
@@ -88,7 +90,9 @@ def test_a_platform_pushes_a_snapshot_and_changes(pushed: Daemon, tmp_path: Path
     assert (early[0], early[1]["code"]) == (409, "feed-epoch")
     assert push(pushed, key, OBJECTS, tmp_path, 7) == f"{FEED} is at e1:7\n"
     assert logs_in(pushed, "u3")
-    done = curl(pushed, key, path, batch(7, {"k": "subscriber", "id": "new", "op": "put", "body": line("new")}))
+    done = curl(
+        pushed, key, path, batch(7, {"k": "subscriber", "id": "new", "op": "put", "body": line("new")})
+    )
     assert (done[0], done[1]["position"]) == (200, {"epoch": "e1", "rev": 8})
     assert logs_in(pushed, "new")
     code, gap = curl(pushed, key, path, batch(11, {"k": "subscriber", "id": "u1", "op": "del"}))
@@ -99,9 +103,32 @@ def test_a_platform_pushes_a_snapshot_and_changes(pushed: Daemon, tmp_path: Path
     again = batch(7, {"k": "subscriber", "id": "new", "op": "put", "body": line("new")})
     assert curl(pushed, key, path, again)[1]["duplicate"] is True
     before = digest_of(pushed, FEED)
-    assert push(pushed, key, [*OBJECTS, {"kind": "subscriber", "id": "new", "body": line("new")}], tmp_path, 9)
+    assert push(
+        pushed, key, [*OBJECTS, {"kind": "subscriber", "id": "new", "body": line("new")}], tmp_path, 9
+    )
     assert digest_of(pushed, FEED) == before
     assert status(pushed)["state"] == "SYNCED"
+
+
+def test_the_page_about_feeds_shows_what_works(pushed: Daemon, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "sync.md").read_text()
+    (example,) = (
+        each for each in re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "curl" in each
+    )
+    (tmp_path / "objects.json").write_text(json.dumps(OBJECTS))
+    example = example.replace("python docs", f"{sys.executable} {ROOT}/docs")
+    edge, key = f"http://127.0.0.1:{pushed.api}", key_for(pushed, TENANT)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", example],
+        env=os.environ | {"EDGE": edge, "EDGE_KEY": key},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pop7 is at e1:7" in done.stdout
+    assert radclient(pushed.auth, "auth", 'User-Name = "gina"\nUser-Password = "giraffe"').returncode == 0
 
 
 def test_a_stranger_cannot_push(pushed: Daemon, tmp_path: Path) -> None:
@@ -180,8 +207,12 @@ def test_rows_become_logins_and_a_changed_row_reaches_a_live_session(edge: Daemo
         tables.run("UPDATE radgroupreply SET value = '5M/10M' WHERE attribute = 'Mikrotik-Rate-Limit';")
         rate = "10 Mbit/s down, 5 Mbit/s up"
         until(lambda: edge.ask("session", "show", "s1")["applied"]["rate"] == rate, "the new rate by CoA", 20)
-        tables.run("DELETE FROM radcheck WHERE username = 'u2'; DELETE FROM radusergroup WHERE username = 'u2';")
-        until(lambda: edge.ask("session", "show", "s2")["state"] == "closed", "who is gone is disconnected", 20)
+        tables.run(
+            "DELETE FROM radcheck WHERE username = 'u2'; DELETE FROM radusergroup WHERE username = 'u2';"
+        )
+        until(
+            lambda: edge.ask("session", "show", "s2")["state"] == "closed", "who is gone is disconnected", 20
+        )
     assert not logs_in(edge, "u2")
     tables.fill({"radcheck": [("late", P, ":=", "pw-late")]})
     until(lambda: logs_in(edge, "late"), "a new row logs in", 10)

@@ -56,6 +56,16 @@ def test_logins_follow_the_changes_of_the_platform(make_daemon: Any, central: Ce
     assert logs_in(edge, "u3"), "the last good one serves"
     (nack,) = edge.ask("sync", "nacks", FEED)
     assert (nack["kind"], nack["id"], nack["code"]) == ("subscriber", "u3", "unknown-word")
+    metrics = edge.metrics()
+    for said in (
+        'sync_objects{feed="pop7",kind="subscriber"} 30.0',
+        'sync_nacked{feed="pop7",kind="subscriber"} 1.0',
+        'sync_pending{feed="pop7",kind="subscriber"} 0.0',
+        'sync_head_lag_revisions{feed="pop7"} 0.0',
+        'sync_braked{feed="pop7"} 0.0',
+    ):
+        assert f"dotmac_edge_{said}" in metrics
+    assert 'dotmac_edge_sync_staleness_seconds{feed="pop7"}' in metrics
     assert edge.run("sync", "status", "--check", check=False).returncode == 3
     central.put("subscriber", "u3", line("u3"))
     until(lambda: central.is_equal(edge), "all is as the platform has it")
@@ -115,7 +125,10 @@ def test_killed_in_a_snapshot_it_serves_what_it_had_and_goes_on(make_daemon: Any
         central.call(central.proxy._ordered.clear)
         edge.start()
         assert logs_in(edge, "u9")
-        until(lambda: central.is_equal(edge), "and then the rest", 40)
+        try:
+            until(lambda: central.is_equal(edge), "and then the rest", 90)
+        except AssertionError:
+            pytest.fail(f"{status(edge)} {edge.log.read_text()[-2000:]}")
         assert logs_in(edge, "late")
 
 
@@ -163,7 +176,7 @@ def test_it_serves_from_its_replica_while_the_platform_is_away(make_daemon: Any,
     edge.start()
     took_s = time.monotonic() - began
     assert logs_in(edge, "u1")
-    assert took_s < 20, "seconds, on a machine that does other things as well"
+    assert took_s < 60, "seconds, on a machine that does other things as well"
     until(lambda: status(edge)["state"] == "STALE", "it says so", 20)
     assert logs_in(edge, "u1")
     why = edge.run("why", "u1").stdout
@@ -190,7 +203,9 @@ def test_a_platform_that_was_restored_from_a_backup_is_believed(make_daemon: Any
     assert not logs_in(edge, "lost")
 
 
-def test_a_platform_that_lost_its_subscribers_does_not_throw_them_out(make_daemon: Any, central: Central) -> None:
+def test_a_platform_that_lost_its_subscribers_does_not_throw_them_out(
+    make_daemon: Any, central: Central
+) -> None:
     edge: Daemon = make_daemon(**central.settings(brake_objects="2"))
     edge.start()
     until(lambda: central.is_equal(edge), "the first snapshot")

@@ -6,7 +6,7 @@ Bodies are never written down. A route that writes an entry of its own, in the t
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -80,7 +80,7 @@ class Audited:
             at=self._clock.wall(),
             actor=actor_name(principal),
             action=f"{scope['method']} {_template(scope)}",
-            tenant=principal.bound or "",
+            tenant=_tenant(scope, principal),
             subject=_plain(subject),
             reason=_plain(scope["state"].get("request_id", "")),
             result=result,
@@ -103,11 +103,22 @@ def _wanted(scope: Scope) -> bool:
 
 
 def _template(scope: Scope) -> str:
-    """Return the path with names of parameters in the place of their values."""
+    """Return the path with names of parameters in the place of their values, where a route has been found."""
     path: str = scope["path"]
-    for name, value in (scope.get("path_params") or {}).items():
-        path = path.replace(str(value), f"{{{name}}}") if str(value) else path
-    return path if len(path) <= _MOST else path[:_MOST]
+    template = getattr(scope.get("route"), "path_format", None)
+    if isinstance(template, str):
+        # A route knows its path within its own router only: what stands before it is the same in both.
+        own = template.format_map({name: str(value) for name, value in scope.get("path_params", {}).items()})
+        path = path.removesuffix(own) + template
+    return _plain(path)
+
+
+def _tenant(scope: Scope, principal: Principal) -> str:
+    """Return the tenant that a request was about, empty for none in particular."""
+    if principal.bound is not None:
+        return principal.bound
+    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), errors="replace")
+    return _plain(next((value for name, value in query if name == "tenant"), ""))
 
 
 def _plain(text: str) -> str:

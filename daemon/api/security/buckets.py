@@ -60,12 +60,12 @@ class Sources:
 
     def wait_s(self, source: str, now: float) -> float:
         """Return how long a source has to wait, 0 for one that may try."""
-        bucket = self._buckets.get(_place(source))
+        bucket = self._buckets.get(place_of(source))
         return 0.0 if bucket is None else bucket.wait_s(now)
 
     def failed(self, source: str, now: float) -> None:
         """Note a failed attempt."""
-        place = _place(source)
+        place = place_of(source)
         bucket = self._buckets.get(place)
         if bucket is None:
             bucket = self._buckets[place] = Bucket(1.0 / self._every_s, self._attempts)
@@ -80,7 +80,8 @@ def retry_after(wait_s: float) -> str:
     return str(max(1, ceil(wait_s)))
 
 
-def _place(source: str) -> str:
+def place_of(source: str) -> str:
+    """Return what counts as one source: an IPv4 address, or an IPv6 /64."""
     try:
         address = ip_address(source)
     except ValueError:

@@ -14,6 +14,7 @@ from daemon.api.security.buckets import Sources
 from daemon.api.security.issuer import TokenIssuer
 from daemon.api.security.key_set import Algorithm, KeySetFile, VerifyKey
 from daemon.api.security.keys import Fault, KeyRing, Known, Purpose
+from daemon.api.security.names import Name, read_name
 from daemon.api.security.options import CertificatePrincipal, SecurityOptions
 from daemon.api.security.principals import Kind, Principal
 from daemon.api.security.refusals import NOBODY, NOT_GOOD, SEVERAL, Refusal, too_often
@@ -37,7 +38,7 @@ class Security:
         self.sources = Sources(options.failures, options.failure_every_s)
         self.counts: Counter[str] = Counter()
         """What came of attempts to say who asks, by slug."""
-        self._certificates: Mapping[str, Principal] = {}
+        self._certificates: Mapping[Name, Principal] = {}
         self._log = logs.logger("api")
         self._limiter = logs.Limiter(1.0)
         self._key_set = None if options.tokens.key_set is None else KeySetFile(options.tokens.key_set)
@@ -66,15 +67,15 @@ class Security:
         return (Issuer(given.issuer, given.audience, keys, given.leeway_s),)
 
     def know(self, certificates: Mapping[str, CertificatePrincipal]) -> None:
-        """Take certificates of clients. Raises ValueError for what is no scope."""
+        """Take certificates of clients, by what `read_name` takes. Raises ValueError for what is no scope."""
         self._certificates = {
-            subject: Principal(
+            read_name(named): Principal(
                 kind=Kind.CERTIFICATE,
                 name=f"certificate {each.name}",
                 scopes=expand(each.scopes),
                 tenant=each.tenant,
             )
-            for subject, each in certificates.items()
+            for named, each in certificates.items()
         }
 
     async def load(self) -> None:
@@ -91,7 +92,7 @@ class Security:
         return [f"the keys of tokens are those of before: {problem}"] if problem else []
 
     def authenticate(
-        self, api_keys: Sequence[str], authorizations: Sequence[str], source: str, names: Sequence[str] = ()
+        self, api_keys: Sequence[str], authorizations: Sequence[str], source: str, names: Sequence[Name] = ()
     ) -> Principal | Refusal:
         """Return who asks: by the headers X-Api-Key and Authorization, else by the names in its certificate."""
         if len(api_keys) + len(authorizations) > 1:
@@ -99,18 +100,27 @@ class Security:
         if not api_keys and not authorizations:
             return self._by_certificate(names)
         now = self.clock.monotonic()
-        wait_s = self.sources.wait_s(source, now)
-        if wait_s:
-            self._count("source-limited")
-            return too_often(wait_s, _TOO_MANY_FAILURES)
+        if authorizations and (wait_s := self.sources.wait_s(source, now)):
+            return self._too_many(wait_s)  # signatures are work, so they are not even checked
         found = self._by_key(api_keys[0]) if api_keys else self._by_token(authorizations[0], now)
         if isinstance(found, str):
-            self.failed(source, found)
-            return NOT_GOOD
+            return self._failed(source, found, now)
         principal, known = found
         return principal if known is None else self._within_rate(principal, known, now)
 
-    def _by_certificate(self, names: Sequence[str]) -> Principal | Refusal:
+    def _failed(self, source: str, why: str, now: float) -> Refusal:
+        """Note a failed attempt. A good key from the same address is not held up by the failures of others."""
+        wait_s = self.sources.wait_s(source, now)
+        if wait_s:
+            return self._too_many(wait_s)
+        self.failed(source, why)
+        return NOT_GOOD
+
+    def _too_many(self, wait_s: float) -> Refusal:
+        self._count("source-limited")
+        return too_often(wait_s, _TOO_MANY_FAILURES)
+
+    def _by_certificate(self, names: Sequence[Name]) -> Principal | Refusal:
         for name in names:
             if name in self._certificates:
                 self._count("certificate")
@@ -146,16 +156,22 @@ class Security:
         self._count(principal.kind.value)
         return principal
 
+    def is_good(self, principal: Principal) -> bool:
+        """Tell whether somebody who was let in may hold on: neither key nor token has ended since."""
+        at = self.clock.wall()
+        if principal.expires_at is not None and at >= principal.expires_at:
+            return False
+        if not principal.key:
+            return True
+        known = self.keys.find(principal.key)
+        return known is not None and known.fault(at) is None
+
     def client(self, key: str, secret: str, source: str) -> Known | Refusal:
         """Return the client that asks for a token."""
         now = self.clock.monotonic()
-        wait_s = self.sources.wait_s(source, now)
-        if wait_s:
-            return too_often(wait_s, _TOO_MANY_FAILURES)
         known = self.keys.check(key, secret.removeprefix(f"{key}."), Purpose.CLIENT)
         if isinstance(known, Fault):
-            self.failed(source, known.value)
-            return NOT_GOOD
+            return self._failed(source, known.value, now)
         refused = self._within_rate(known.principal, known, now)
         return refused if isinstance(refused, Refusal) else known
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from daemon.api.connections import Connection
 from daemon.api.security.desk import Security
 from daemon.api.security.principals import Kind, Principal
 from daemon.api.security.refusals import NOBODY, Refusal, refuse
@@ -60,6 +62,11 @@ class NetworkDoor:
         elif principal is None:
             await self._app(scope, receive, send)
         else:
+            state = scope.setdefault("state", {})
+            state["is_good"] = partial(self._security.is_good, principal)
+            connection = state.get("connection")
+            if isinstance(connection, Connection) and principal is not _ANYBODY_HERE:
+                connection.let_in()
             await _enter(self._app, scope, receive, send, principal)
 
     def _who(self, scope: Scope) -> Principal | Refusal | None:

@@ -94,6 +94,12 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
+def holds_on(request: Request) -> bool:
+    """Tell whether whoever asks may still be answered: neither key nor token has ended meanwhile."""
+    good = getattr(request.state, "is_good", None)
+    return good is None or bool(good())
+
+
 def tenant_of(request: Request) -> str | None:
     """Return the tenant that the request is about, by the token or X-Tenant-ID; None: whoever asks may see all."""
     bound = principal_of(request).bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -19,6 +20,7 @@ from daemon.store.key_rows import KeyRow
 
 _Limit = Annotated[int, Query(ge=1, le=10_000)]
 _Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+_SHOWN = 20
 _MOST_S = 10 * 366 * 86_400.0
 
 
@@ -36,10 +38,18 @@ class KeyWish(Model):
     )
     purpose: Purpose = Field(default=Purpose.KEY, description="client: to ask for tokens with")
     expires_s: float | None = Field(
-        default=None, gt=0, le=_MOST_S, allow_inf_nan=False, description="seconds from now; none: never"
+        default=None,
+        gt=0,
+        le=_MOST_S,
+        allow_inf_nan=False,
+        description="seconds from now; none: never. It ends with the key that asks, at the latest",
     )
     rate_per_s: float | None = Field(
-        default=None, gt=0, le=1e6, allow_inf_nan=False, description="requests a second"
+        default=None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="requests a second; no more than the key that asks",
     )
 
 
@@ -55,6 +65,7 @@ class ApiKeyView(Model):
     rate_per_s: float | None
     created_at: float
     created_by: str
+    parent: str = Field(description="id of the key that made it: it ends with that one; empty: no key did")
     expires_at: float | None
     revoked_at: float | None
     last_used_at: float | None
@@ -66,10 +77,13 @@ class NewKeyView(ApiKeyView):
     """A key that was just made."""
 
     secret: str = Field(description="to be presented as X-Api-Key, or as client_secret; it is told only now")
+    notes: list[str] = Field(description="what may not be as it was meant")
 
 
-def add_keys(router: APIRouter, security: Security) -> None:
-    """Add the routes under `/api-keys`."""
+def add_keys(
+    router: APIRouter, security: Security, tenants: Callable[[], Collection[str]] = frozenset
+) -> None:
+    """Add the routes under `/api-keys`; `tenants` are the ids of those that there are."""
     at = security.clock.wall
 
     @router.get("/api-keys", dependencies=[scope("keys:read")])
@@ -90,12 +104,14 @@ def add_keys(router: APIRouter, security: Security) -> None:
             purpose=wish.purpose,
             expires_at=None if wish.expires_s is None else at() + wish.expires_s,
             rate_per_s=wish.rate_per_s,
+            parent=asker.key,
         )
         row, secret = await security.keys.create(wanted, actor_of(request))
         note_about(
             request, f"{row.kind} {row.id} {row.name!r}: {row.scopes}; tenant {row.tenant or ALL_TENANTS}"
         )
-        return NewKeyView(**_view(row, at()).model_dump(), secret=secret)
+        notes = _notes(row.tenant, tenants())
+        return NewKeyView(**_view(row, at()).model_dump(), secret=secret, notes=notes)
 
     @router.delete("/api-keys/{key}", dependencies=[scope("keys:write", Reach.OWN)])
     async def revoke(request: Request, key: str) -> ApiKeyView:
@@ -106,6 +122,14 @@ def add_keys(router: APIRouter, security: Security) -> None:
         gone = await security.keys.revoke(key)
         assert gone is not None, "it was there just now"
         return _view(gone, at())
+
+
+def _notes(tenant: str, known: Collection[str]) -> list[str]:
+    """Say that there is no such tenant: it may come with the data yet, or be a slip."""
+    if not tenant or tenant in known:
+        return []
+    shown = [*sorted(known)[:_SHOWN], *(["..."] if len(known) > _SHOWN else [])]
+    return [f"no tenant has the id {tenant} now; there are {', '.join(shown) or 'none'}"]
 
 
 def _see_scopes(asker: Principal, scopes: list[str]) -> None:
@@ -131,6 +155,7 @@ def _view(row: KeyRow, at: float) -> ApiKeyView:
         rate_per_s=row.rate_per_s,
         created_at=row.created_at,
         created_by=row.created_by,
+        parent=row.parent,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,

@@ -81,6 +81,8 @@ class NewKey:
     purpose: Purpose = Purpose.KEY
     expires_at: float | None = None
     rate_per_s: float | None = None
+    parent: str = ""
+    """Id of the key that asks for it: it ends with that, and asks no more often."""
 
 
 class KeyRing:
@@ -162,6 +164,7 @@ class KeyRing:
         Raises ValueError for what is no scope, StoreUnavailable where it could not be stored.
         """
         expand(wanted.scopes)
+        parent = self._known.get(wanted.parent)
         secret = secrets.token_urlsafe(_SECRET_OCTETS)
         row = KeyRow(
             id=f"{'c' if wanted.purpose is Purpose.CLIENT else 'k'}{secrets.token_hex(6)}",
@@ -170,24 +173,46 @@ class KeyRing:
             hash=sha256(secret.encode()).digest(),
             scopes=" ".join(sorted(set(wanted.scopes))),
             tenant="" if wanted.tenant == ALL_TENANTS else wanted.tenant,
-            rate_per_s=wanted.rate_per_s,
+            rate_per_s=_least(wanted.rate_per_s, None if parent is None else parent.row.rate_per_s),
             created_at=self._clock.wall(),
             created_by=by,
-            expires_at=wanted.expires_at,
+            expires_at=_least(wanted.expires_at, None if parent is None else parent.row.expires_at),
+            parent="" if parent is None else parent.row.id,
         )
         await self._writer.commit(lambda connection: key_rows.save(connection, row))
         self._known[row.id] = _known(row)
+        if parent is not None and parent.row.revoked_at is not None:  # meanwhile
+            await self.revoke(parent.row.id)
         return row, f"{row.id}.{secret}"
 
     async def revoke(self, key: str) -> KeyRow | None:
-        """Make a key useless from now on; None where there is no such. Raises StoreUnavailable."""
+        """Make a key useless from now on, and all that it has made; None where there is no such.
+
+        Raises StoreUnavailable; then they are useless all the same until the next start.
+        """
         known = self._known.get(key)
         if known is None:
             return None
-        at = self._clock.wall() if known.row.revoked_at is None else known.row.revoked_at
-        known.row = known.row._replace(revoked_at=at)  # first, so that it holds whatever the store says
-        await self._writer.commit(lambda connection: key_rows.revoke(connection, key, at))
+        at = self._clock.wall()
+        gone = self._made_by(known)
+        for each in gone:  # first, so that it holds whatever the store says
+            if each.row.revoked_at is None:
+                each.row = each.row._replace(revoked_at=at)
+        names = [each.row.id for each in gone]
+        await self._writer.commit(lambda connection: key_rows.revoke(connection, names, at))
         return known.shown()
+
+    def _made_by(self, first: Known) -> list[Known]:
+        """Return a key, what it has made, what those have made, and so on."""
+        found = [first]
+        for parent in found:
+            found += (each for each in self._known.values() if each.row.parent == parent.row.id)
+        return found
+
+
+def _least(wanted: float | None, most: float | None) -> float | None:
+    """Return a limit that is no wider than another; None is no limit."""
+    return min((each for each in (wanted, most) if each is not None), default=None)
 
 
 def _known(row: KeyRow) -> Known:

@@ -22,7 +22,7 @@ class TokenOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificatePrincipal:
-    """What the holder of a client certificate may do; see `tls.names_of` for how it is named."""
+    """What the holder of a client certificate may do; see `names.names_of` for how it is named."""
 
     name: str
     scopes: tuple[str, ...]
@@ -49,6 +49,8 @@ class PortOptions:
     body_grace_s: float = 15.0
     body_least_octets_per_s: float = 4096.0
     connections: int = 1000
+    strangers: int = 64
+    """How many connections of one source there may be that have not shown who they are; an IPv6 source is a /64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ class Principal:
     tenant: str = ALL_TENANTS
     key: str = ""
     """Id of its API key, also behind a token that a client of ours was given."""
+    expires_at: float | None = None
+    """When its token ends, epoch seconds; a key knows by itself."""
 
     @property
     def bound(self) -> str | None:

@@ -1,10 +1,9 @@
-"""TLS of the API port: certificates that are read again when their files change, and the names in those of clients."""
+"""TLS of the API port: certificates that are read again when their files change."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,6 @@ from daemon.clock import Clock
 
 _LOOK_EVERY_S = 5.0
 _DAY_S = 86_400.0
-_SHORT = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "localityName": "L",
-    "stateOrProvinceName": "ST",
-}
 
 
 class TlsUnusable(ValueError):
@@ -126,27 +117,3 @@ class Tls:
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted; a key without a password expected")
-
-
-def names_of(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return by what names a checked client certificate is known: the most exact first.
-
-    These are its subject, `CN=platform,O=Example`, in the certificate's order; its alternative names with their kind,
-    `URI:spiffe://...`, `DNS:name`, and without; and its common name. `certificate` is what
-    `SSLObject.getpeercert` tells.
-    """
-    return tuple(dict.fromkeys(_names(certificate or {})))
-
-
-def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
-    subject = ",".join(
-        f"{_SHORT.get(name, name)}={value}" for part in certificate.get("subject", ()) for name, value in part
-    )
-    if subject:
-        yield subject
-    for kind, value in certificate.get("subjectAltName", ()):
-        yield f"{kind}:{value}"
-    for _, value in certificate.get("subjectAltName", ()):
-        yield value
-    for part in certificate.get("subject", ()):
-        yield from (value for name, value in part if name == "commonName")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import jwt
@@ -18,6 +17,7 @@ from daemon.api.security.scopes import known_scopes
 
 LONGEST = 16 * 1024
 """Octets of a token at the most."""
+_LATEST_AT = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _decode(token: str, issuer: Issuer, key: VerifyKey, at: float) -> Accepted |
         return Rejected(f"token-without-{error.claim}")
     except (jwt.InvalidTokenError, ValueError, TypeError):
         return Rejected("token-malformed")
-    return _timely(claims, issuer.leeway_s, at) or _principal(claims, ours=issuer.ours)
+    return _timely(claims, issuer.leeway_s, at) or _principal(claims, issuer)
 
 
 def _timely(claims: dict[str, Any], leeway_s: float, at: float) -> Rejected | None:
@@ -104,7 +104,7 @@ def _timely(claims: dict[str, Any], leeway_s: float, at: float) -> Rejected | No
         value = claims.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LATEST_AT:
             return Rejected("token-malformed")
         if name == "exp":
             if at >= value + leeway_s:
@@ -114,7 +114,7 @@ def _timely(claims: dict[str, Any], leeway_s: float, at: float) -> Rejected | No
     return None
 
 
-def _principal(claims: dict[str, Any], *, ours: bool) -> Accepted | Rejected:
+def _principal(claims: dict[str, Any], issuer: Issuer) -> Accepted | Rejected:
     """Return who the claims say it is; a token that does not say of which tenant is of none."""
     subject, tenant = claims["sub"], claims.get("tenant")
     if not isinstance(subject, str) or not subject.strip():
@@ -125,13 +125,14 @@ def _principal(claims: dict[str, Any], *, ours: bool) -> Accepted | Rejected:
     words = given.split() if isinstance(given, str) else given
     if not isinstance(words, list) or not all(isinstance(each, str) for each in words):
         return Rejected("token-malformed")
-    client = str(claims.get("client_id", "")) if ours else ""
+    client = str(claims.get("client_id", "")) if issuer.ours else ""
     principal = Principal(
         kind=Kind.TOKEN,
         name=f"token {_short(subject)}",
         scopes=known_scopes(words),
         tenant=tenant,
         key=client,
+        expires_at=claims["exp"] + issuer.leeway_s,
     )
     return Accepted(principal, client)
 

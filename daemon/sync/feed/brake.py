@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 WINDOW_S = 3600.0
+_OFF = 100.0
+_SEVERAL = {"subscriber": 10, "staff": 10, "selector": 10}
+_SEVERAL_OTHERS = 2  # NASes, plans, pools: few, and everybody depends on them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +19,15 @@ class BrakeOptions:
     percent: float = 5.0
     objects: int = 100
 
-    def most(self, of: int) -> int:
-        """Return how many of `of` objects may go."""
-        return max(self.objects, int(of * self.percent / 100))
+    def most(self, kind: str, of: int) -> int:
+        """Return how many of `of` objects of a kind may go. Where there are several, never more than half of them.
+
+        With 100 percent nothing is held.
+        """
+        if self.percent >= _OFF:
+            return sys.maxsize
+        half = of // 2 if of >= _SEVERAL.get(kind, _SEVERAL_OTHERS) else of
+        return max(min(self.objects, half), int(of * self.percent / 100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,13 @@ class Window:
             return self
         return Window(at, {}, dict(counts))
 
+    def beside(self, counts: Mapping[str, int]) -> Window:
+        """Return the window as of the larger of what there was and `counts`: what has come meanwhile counts, too."""
+        of = dict(self.of or {})
+        return replace(
+            self, of={kind: max(of.get(kind, 0), counts.get(kind, 0)) for kind in {**of, **counts}}
+        )
+
     def more(self, losses: Mapping[str, int]) -> Window:
         """Return the window with these losses added."""
         had = dict(self.losses or {})
@@ -46,7 +63,7 @@ class Window:
         losses = self.losses or {}
         of = self.of or {}
         for kind in kinds:
-            if kinds[kind] and losses.get(kind, 0) > options.most(of.get(kind, 0)):
+            if kinds[kind] and losses.get(kind, 0) > options.most(kind, of.get(kind, 0)):
                 return kind, losses[kind], of.get(kind, 0)
         return None
 

@@ -5,7 +5,9 @@ Reads the database by itself and blocks, so it runs in another process, or in a 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ from daemon.sync.outlook import Key, Outlook
 from daemon.sync.overlaps import overlaps
 
 _PAGE = 500
+_PARTS = 256  # sorted one after the other
 
 
 class Task(NamedTuple):
@@ -74,8 +77,8 @@ class _Look:
         self._connection = connection
         self._task = task
         self._seal = seal
-        self._seen: set[tuple[str, int]] = set()
-        self._twice: set[tuple[str, int]] = set()
+        self._marks = _Marks()
+        self._twice: frozenset[int] = frozenset()
         self._index = Index()
         self._index.begin_load()  # no plan moves anybody: nobody is held
         self._index.standing = lambda: task.standing
@@ -90,6 +93,7 @@ class _Look:
             for page in self._pages(kind):
                 for key, fault in self._page(page):
                     yield key[0], key[2], refusal(fault)
+        self._twice = self._marks.twice()
         if self._twice:
             yield from self._taken()
 
@@ -130,10 +134,7 @@ class _Look:
             for each in fixed_of(record):
                 tenant.claims.put(tenant.vrf_of(record), each.unit, record.id)
         for field, value in _sole(record):
-            mark = (field, hash(value))
-            if mark in self._seen:
-                self._twice.add(mark)
-            self._seen.add(mark)
+            self._marks.add(hash((field, value)))
 
     def _taken(self) -> Iterator[tuple[str, str, Refuse]]:
         """Look again, for what came twice, at who has it."""
@@ -143,13 +144,32 @@ class _Look:
                 for key, record in page.items():
                     assert isinstance(record, (Subscriber, Staff))
                     for field, value in _sole(record):
-                        if (field, hash(value)) not in self._twice:
+                        if hash((field, value)) not in self._twice:
                             continue
                         owner = owners.setdefault((field, value), key[2])
                         if owner != key[2]:
                             fault = taken(record, field.rpartition("/")[2], value, owner)
                             yield kind, key[2], refusal(fault)
                             break
+
+
+class _Marks:
+    """Hashes of which it is to be told which came twice: eight octets each, for there may be millions."""
+
+    def __init__(self) -> None:
+        self._parts = [array("q") for _ in range(_PARTS)]
+
+    def add(self, mark: int) -> None:
+        """Note a hash."""
+        self._parts[mark % _PARTS].append(mark)
+
+    def twice(self) -> frozenset[int]:
+        """Return the hashes that came more than once, and forget all of them."""
+        found: set[int] = set()
+        for part in self._parts:
+            found.update(a for a, b in pairwise(sorted(part)) if a == b)
+            del part[:]
+        return frozenset(found)
 
 
 def _sole(record: Subscriber | Staff) -> Iterator[tuple[str, str]]:

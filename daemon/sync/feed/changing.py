@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from daemon.errors import StoreUnavailable
 from daemon.replica.codec import RecordUnreadable, load
 from daemon.replica.index import Index
 from daemon.replica.records import Record
@@ -19,7 +21,7 @@ from daemon.sync.feed.ledger import Change, Ledger
 from daemon.sync.feed.model import Applied, Brake, Item, Op, Position, Refusal, Refused
 from daemon.sync.feed.rows import nack_of, nack_row, object_row, unpacked
 from daemon.sync.feed.show import Show
-from daemon.sync.feed.slices import Slices
+from daemon.sync.feed.slices import Slices, give_way
 from daemon.sync.feed.state import State
 from daemon.sync.feed.vet import IN_THE_WAY, vet
 from daemon.sync.feed.workshop import Here
@@ -27,6 +29,7 @@ from daemon.sync.outlook import Key
 from daemon.sync.owners import Owners
 from daemon.sync.renderable import Unrenderable
 
+_AT_ONCE = 100
 _RETRIED = 500  # refused objects that are tried again at one go
 
 _Name = tuple[str, str]
@@ -56,12 +59,14 @@ class Changing:
         self._seal = seal
         self._kinds = kinds
         self._brake = brake
+        self._doubtful: set[_Name] = set()  # stored perhaps, and not shown
 
     async def change(self, goal: Position, items: Sequence[Item], *, force: bool) -> Applied | Refused:
         """Apply items, in the order of their revisions; the feed is at `goal` then. Raises StoreUnavailable."""
         made = await self._here.read([item for item in items if item.op is Op.PUT])
         gone = [(storable(item.kind), storable(item.id)) for item in items if item.op is Op.DELETE]
         async with self._owners.turn:
+            await self._settle()
             known = await self._known([*((each.kind, each.id) for each in made), *gone])
             return await self._apply(goal, made, gone, known, force=force)
 
@@ -69,6 +74,7 @@ class Changing:
         """Take items as all that there is in a bucket. Raises StoreUnavailable."""
         made = await self._here.read([item for item in items if item.op is Op.PUT])
         async with self._owners.turn:
+            await self._settle()
             known = await feed_rows.in_bucket(self._ledger.engine, self._ledger.place, bucket)
             named = {(each.kind, each.id) for each in made}
             gone = [name for name in known if name not in named]
@@ -88,35 +94,31 @@ class Changing:
     ) -> Applied | Refused:
         state = self._ledger.state
         gone = [name for name in gone if name in known]
-        losses: dict[str, int] = {}
-        for kind, key in gone:
-            if known[kind, key].object is not None:
-                losses[kind] = losses.get(kind, 0) + 1
+        losses = Counter(name[0] for name in gone if known[name].object is not None)
         window = state.window.at(self._ledger.clock.wall(), self._ledger.counts.objects).more(losses)
         if not force:
             held = await self._held(state, window, losses, goal)
             if held is not None:
                 return held
+        await give_way()  # as below: a batch has a thousand objects
         made = [each for each in made if known.get((each.kind, each.id)) != Known(each.digest, None)]
+        await give_way()
         refused = await self._refused(made, gone)
         good = [each for each in made if each.refuse is None and (each.kind, each.id) not in refused]
+        await give_way()
         at = self._ledger.clock.wall()
         nacks = [
             nack_row(each, each.refuse or refusal(refused[each.kind, each.id]), at)
             for each in made
             if each.refuse is not None or (each.kind, each.id) in refused
         ]
-        after = replace(
-            state,
-            rev=goal.rev,
-            applied_at=at,
-            window=Window() if force else window,
-            brake=state.brake if state.staging is not None and state.staging.held else None,
-            permit=None,
-        )
-        await self._store(after, known, [object_row(each) for each in good], nacks, gone)
+        puts = [object_row(each) for each in good]
+        await give_way()
+        await self._store(_at(goal, state, at, Window() if force else window), known, puts, nacks, gone)
         records = [each.record for each in good if each.record is not None]
         await self._visible(records, gone, known)
+        self._doubtful.clear()
+        await self._count_waiting(nacks)
         if good or gone:
             await self._try_again()
         return Applied(goal, tuple(nack_of(each) for each in nacks))
@@ -138,7 +140,7 @@ class Changing:
         kind, count, of = found
         permit = state.permit
         meant = permit is not None and (permit.epoch, permit.kind) == (goal.epoch, kind)
-        if meant and permit is not None and count <= permit.losses + self._brake.most(of):
+        if meant and permit is not None and count <= permit.losses + self._brake.most(kind, of):
             return None
         since = self._ledger.clock.wall() if state.brake is None else state.brake.since
         brake = Brake(kind=kind, losses=count, of=of, since=since, epoch=goal.epoch, rev=goal.rev)
@@ -172,9 +174,30 @@ class Changing:
         buckets |= {(each.kind, each.id): each.bucket for each in kept}
         buckets |= {name: bucket_of(*name) for name in gone}
         ledger = self._ledger
-        await ledger.commit(state, Change(known, buckets, puts, kept, gone), ledger.place)
-        if ledger.waiting or any(each.body is not None for each in kept):
+        self._doubtful.update((each.kind, each.id) for each in puts)
+        self._doubtful.update(gone)
+        try:
+            await ledger.commit(state, Change(known, buckets, puts, kept, gone), ledger.place)
+        except StoreUnavailable:
+            self._doubtful.clear()  # nothing of it is stored
+            raise
+
+    async def _count_waiting(self, nacks: Sequence[NackRow]) -> None:
+        ledger = self._ledger
+        if ledger.waiting or any(each.code in IN_THE_WAY for each in nacks):
             ledger.waiting = await feed_rows.count_waiting(ledger.engine, ledger.place)
+
+    async def _settle(self) -> None:
+        """Show what was stored where something came between storing and showing: a cancellation, a fault of ours."""
+        ledger, names = self._ledger, sorted(self._doubtful)
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            rows = await feed_rows.read_objects(ledger.engine, ledger.place, some)
+            there = {(row.kind, row.id) for row in rows}
+            records = [load(row.kind, row.body, self._seal) for row in rows]
+            gone = [name for name in some if name not in there and name[0] in self._kinds]
+            await self._show.change(records, gone)
+        self._doubtful.clear()
 
     async def _try_again(self) -> None:
         """Look again at objects that others were in the way of."""
@@ -189,6 +212,8 @@ class Changing:
             known = await self._known([(each.kind, each.id) for each in good])
             await self._store(ledger.state, known, [object_row(each) for each in good], [], [])
             await self._show.change([each.record for each in good if each.record is not None], [])
+            self._doubtful.clear()
+            await self._count_waiting([])
 
     def _made(self, row: NackRow) -> Made | None:
         body, extra = unpacked(row.body or b"")
@@ -197,3 +222,10 @@ class Changing:
         except RecordUnreadable:
             return None
         return Made(row.kind, row.id, row.rev, row.bucket, row.digest, record, body, extra, None)
+
+
+def _at(goal: Position, state: State, at: float, window: Window) -> State:
+    """Return the state of a feed that has applied a change; a snapshot that the brake holds goes on being held."""
+    held = state.staging is not None and state.staging.held
+    brake = state.brake if held else None
+    return replace(state, rev=goal.rev, applied_at=at, window=window, brake=brake, permit=None)

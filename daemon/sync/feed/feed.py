@@ -18,7 +18,7 @@ from daemon.sync.feed.brake import USUAL, BrakeOptions
 from daemon.sync.feed.census import Census, Task
 from daemon.sync.feed.changing import Changing
 from daemon.sync.feed.digest import bucket_of, root_of
-from daemon.sync.feed.intake import Intake
+from daemon.sync.feed.intake import SCHEMA, TOO_NEW, Intake
 from daemon.sync.feed.ledger import Ledger
 from daemon.sync.feed.model import (
     Applied,
@@ -130,13 +130,26 @@ class ReplicaFeed:
         if damaged:
             place = self._ledger.place
             await self._ledger.writer.commit(lambda rows: feed_rows.forget_digests(rows, place, damaged))
+        if self._ledger.state.schema != SCHEMA:
+            await self._ask_again()
         self._show.ready()
+
+    async def _ask_again(self) -> None:
+        """Let objects that an older version could not read as a whole be brought again."""
+        place = self._ledger.place
+        await self._ledger.writer.commit(lambda rows: feed_rows.forget_unread(rows, place, TOO_NEW))
+        await self._ledger.save(replace(self._ledger.state, schema=SCHEMA))
 
     async def tidy(self) -> bool:
         """Delete some of what is served no longer, and look at what is pending; True where there may be more."""
         async with self._turn:
-            await self._swap.catch_up()
+            await self._catch_up()
             return await self._swap.purge()
+
+    async def _catch_up(self) -> None:
+        if self._swap.behind:
+            async with self._around.owners.turn:
+                await self._swap.catch_up()
 
     async def nacks(self) -> list[Nack]:
         """Return the objects that are refused now."""
@@ -223,7 +236,7 @@ class ReplicaFeed:
             return Refused(Refusal.GAP, detail, position)
         if verdict is Verdict.DUPLICATE:
             return Applied(position, duplicate=True)
-        await self._swap.catch_up()
+        await self._catch_up()
         self._ledger.heard(batch.head, None)
         goal = Position(batch.epoch, batch.to)
         done = await self._changing.change(goal, news(position, batch.items), force=force)
@@ -245,7 +258,7 @@ class ReplicaFeed:
                 return Refused(Refusal.GAP, f"it is as of {rev}, and this feed is elsewhere", position)
             if any(bucket_of(item.kind, item.id) != bucket for item in items):
                 return Refused(Refusal.MISMATCH, f"it has an object that is not of bucket {bucket}", position)
-            await self._swap.catch_up()
+            await self._catch_up()
             return await self._changing.repair(position, bucket, items)
 
     async def snapshot(self, epoch: str, start_rev: int) -> Snapshot:
@@ -275,7 +288,8 @@ class ReplicaFeed:
             except WorkshopLost:
                 return await self._here.census(task)
 
-        async with self._turn:
+        # What it is compared with must not change until it is served, so that loads of operators wait.
+        async with self._turn, self._around.owners.turn:
             return await self._swap.finish(gathering, trailer, look)
 
     async def release_brake(self) -> Applied | Refused:
@@ -284,7 +298,8 @@ class ReplicaFeed:
             state = self._ledger.state
             held, self._held = self._held, None
             if state.staging is not None and state.staging.held:
-                return await self._swap.serve(state.staging, None, force=True)
+                async with self._around.owners.turn:
+                    return await self._swap.serve(state.staging, None, force=True)
             if held is not None:
                 return await self._apply(held, force=True)
             brake = state.brake

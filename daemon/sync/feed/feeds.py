@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from daemon.errors import NotFound, StoreUnavailable
 from daemon.replica.index import Key
 from daemon.replica.store import Unreadable, owned_kinds
-from daemon.store.feed_rows import read_feeds
+from daemon.store.feed_rows import FeedRow, read_feeds
 from daemon.sync.feed.feed import FeedOptions, ReplicaFeed, Surroundings
+from daemon.sync.feed.forget import Forgotten, forget
 from daemon.sync.feed.model import FeedStatus
 
 _TIDY_S = 30.0
@@ -26,7 +27,12 @@ class Feeds:
             for kind in each.kinds:
                 around.owners.take(each.tenant, kind, each.name)
             self._feeds[each.name] = ReplicaFeed(each, around)
-        self.left: tuple[str, ...] = ()  # feeds that are served and that the settings name no longer
+        self._left: dict[str, FeedRow] = {}
+
+    @property
+    def left(self) -> dict[str, str]:
+        """Feeds that are served and that the settings name no longer, with their tenants."""
+        return {name: row.tenant for name, row in self._left.items()}
 
     def __iter__(self) -> Iterator[ReplicaFeed]:
         """Yield the feeds."""
@@ -46,15 +52,42 @@ class Feeds:
     async def restore(self, unreadable: Sequence[Unreadable] = ()) -> None:
         """Take over what is stored; after `replica.store.restore`, which says what could not be read.
 
-        Raises StoreUnavailable, and ValueError where a feed would bring what another one has brought.
+        Raises StoreUnavailable.
         """
         rows = {row.name: row for row in await read_feeds(self._around.engine)}
-        self.left = tuple(name for name, row in rows.items() if row.generation and name not in self._feeds)
-        for name in self.left:
-            for kind in owned_kinds(rows[name]):
-                self._around.owners.take(rows[name].tenant, kind, name)
+        self._left = {n: row for n, row in rows.items() if row.generation and n not in self._feeds}
+        for name, row in list(self._left.items()):
+            await self._inherit(name, row)
         for name, feed in self._feeds.items():
             await feed.restore(rows.get(name), unreadable)
+
+    async def _inherit(self, name: str, row: FeedRow) -> None:
+        """See to what a feed has left that the settings name no longer: it was renamed, or is gone.
+
+        What another feed of the settings is to bring now is served on until its first snapshot takes its place.
+        """
+        owners, kinds = self._around.owners, owned_kinds(row)
+        if any(owners.feed_of(row.tenant, kind) is not None for kind in kinds):
+            del self._left[name]
+            await forget(self._around, row, kinds, keep=True)
+            return
+        for kind in kinds:
+            owners.take(row.tenant, kind, name)
+
+    async def forget(self, name: str, *, keep: bool) -> Forgotten:
+        """End a feed that the settings name no longer; its objects become those of operators, or go.
+
+        Raises NotFound for all others, and StoreUnavailable.
+        """
+        row = self._left.pop(name, None)
+        if row is None:
+            known = ", ".join(self._left) or "none"
+            raise NotFound(f"there is no feed {name} that the settings name no longer; such are {known}")
+        try:
+            return await forget(self._around, row, owned_kinds(row), keep=keep)
+        except StoreUnavailable:
+            self._left[name] = row
+            raise
 
     def tasks(self) -> tuple[tuple[str, Callable[[], Awaitable[object]]], ...]:
         """Return what is to run for ever, by name."""
@@ -83,7 +116,8 @@ class Feeds:
 
     def degraded(self) -> list[str]:
         """Return what is not well, a sentence each."""
-        said = [f"feed {name} is served and no longer in the settings" for name in self.left]
+        odd = "is served and no longer in the settings (`dotmac-edge sync forget`)"
+        said = [f"feed {name} {odd}" for name in self._left]
         for feed in self._feeds.values():
             brake = feed.brake
             if brake is not None:

@@ -25,6 +25,9 @@ from radius.dictionary import Dictionary
 SCHEMA = 1
 """The version of the objects' form that is written down in docs/data.md; an item may ask for a newer reader."""
 
+TOO_NEW = "unsupported-schema"
+"""Why an object is refused that needs a newer version of us."""
+
 _DETAIL_MOST = 500
 _NAME_MOST = 200
 _KNOWN = {kind: frozenset(body.model_fields) | SPELLINGS[kind].keys() | IGNORED.get(kind, frozenset())
@@ -95,7 +98,7 @@ class Intake:
             return Refuse("kind-not-of-feed", f"kind: got {item.kind}; this feed brings {expected}")
         if item.min_reader > SCHEMA:
             detail = f"it needs a reader of schema {item.min_reader}; this version reads {SCHEMA}: upgrade this edge"
-            return Refuse("unsupported-schema", detail)
+            return Refuse(TOO_NEW, detail)
         if read_id(item.id) is None:
             return Refuse("bad-id", f"id: got {_shown(item.id)}; expected {ID_FORM}")
         if item.kind == "tenant" and item.id != self._tenant:

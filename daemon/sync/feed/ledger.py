@@ -13,7 +13,7 @@ from daemon.store import feed_rows
 from daemon.store.feed_rows import FeedRow, Known, NackRow, ObjectRow, Place, full_row
 from daemon.store.writer import Writer
 from daemon.sync.feed.digest import Buckets
-from daemon.sync.feed.slices import Slices
+from daemon.sync.feed.slices import Slices, give_way
 from daemon.sync.feed.state import State, of_row, to_row
 
 _CONTACT_S = 10.0  # how old a stored contact may be
@@ -107,6 +107,8 @@ class Ledger:
         at = self.clock.wall()
         row = to_row(self.name, self.tenant, state, self.contact_at)
         puts = [full_row(place, each, at) for each in change.puts]
+        if puts:
+            await give_way()
 
         async def write(connection: AsyncConnection) -> None:
             await feed_rows.delete_objects(connection, place, change.gone)
@@ -156,8 +158,8 @@ class Ledger:
 
     async def contact(self, at: float) -> None:
         """Note that the platform was heard of; stored now and then, and with everything else."""
-        self.contact_at = at
-        if self.clock.monotonic() - self._contact_stored_at >= _CONTACT_S:
+        first, self.contact_at = self.contact_at is None, at
+        if first or self.clock.monotonic() - self._contact_stored_at >= _CONTACT_S:
             self._contact_stored_at = self.clock.monotonic()
             await self.writer.commit(lambda connection: feed_rows.touch(connection, self.name, at))
 

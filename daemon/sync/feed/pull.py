@@ -111,8 +111,9 @@ class PullSource:
 
     async def _work(self, link: Link) -> None:
         welcome = await self._greet(link)
-        if (await self._feed.status()).wants_snapshot:
-            self._resync = True
+        status = await self._feed.status()
+        if status.wants_snapshot or (status.staging is not None and status.brake is None):
+            self._resync = True  # the latter: one that an end of the daemon has cut short
         while True:
             position = self._feed.position
             if self._braked_at is not None and self._feed.brake is None:
@@ -144,10 +145,11 @@ class PullSource:
                 f"the platform wants version {welcome.min_version[:40]} of the edge; this is {self._hello.version}"
             )
         position = self._feed.position
-        if position is not None and position.epoch == welcome.epoch and welcome.head < position.rev:
+        back = position is not None and position.epoch == welcome.epoch and welcome.head < position.rev
+        if back and position is not None and not self._resync:
             raise LinkFailed(
                 f"the platform is at revision {welcome.head} of an epoch of which {position.rev} is applied here: "
-                "it was set back, and needs a new epoch"
+                f"it was set back, and needs a new epoch; `dotmac-edge sync resync {self._feed.name}` takes it as it is"
             )
         self._epoch = welcome.epoch
         self._progress.connected(certificate_until(self._options.link))

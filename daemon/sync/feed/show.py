@@ -19,7 +19,7 @@ from daemon.sync.feed.pending import PendingTable
 from daemon.sync.feed.slices import Slices
 
 _PAGE = 500
-_TOLD_MOST = 20_000  # more changed subscribers than these make everybody look at everything anyway
+_TOLD_MOST = 20_000  # changed subscribers; of more it is told that anything of the tenant may have changed
 _KINDS = tuple(TYPES)
 
 OnChange = Callable[[Sequence[Key]], None]
@@ -44,6 +44,7 @@ class Show:
         self._pending = pending
         self._on_change = on_change
         self._changed: list[Key] = []
+        self._beyond = False  # more has changed than is told one by one
 
     def ready(self) -> None:
         """See to it that the tenant is there, whether or not anybody has brought its own object."""
@@ -82,7 +83,7 @@ class Show:
     async def _whole(self, work: Callable[[Slices], Awaitable[None]]) -> None:
         """Do work as one load: others are told when all of it is there."""
         slices = Slices(self._clock.monotonic)
-        self._changed = []
+        self._changed, self._beyond = [], False
         self._index.begin_load()
         try:
             await work(slices)
@@ -90,6 +91,8 @@ class Show:
         finally:
             self._index.loaded_at = self._clock.wall()
             try:
+                if self._beyond:
+                    self._changed.append((self._tenant, "tenant", self._tenant))
                 if self._changed:
                     self._on_change(self._changed)
             finally:
@@ -120,6 +123,8 @@ class Show:
     def _note(self, kind: str, key: str, *, always: bool = False) -> None:
         if always or kind != "subscriber" or len(self._changed) < _TOLD_MOST:
             self._changed.append((self._tenant, kind, key))
+        else:
+            self._beyond = True
 
 
 def by_key(tenant: str, records: Sequence[Record]) -> Mapping[tuple[str, str, str], Record]:

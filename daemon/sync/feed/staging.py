@@ -76,9 +76,7 @@ class Snapshot:
     async def add(self, items: Sequence[Item], cursor: str) -> None:
         """Take a page: it is read while the one before it is written. Raises StoreUnavailable and Superseded."""
         start_rev = self._gathering().start_rev
-        stamped = [
-            item if item.rev else item._replace(rev=start_rev) for item in items if item.op is Op.PUT
-        ]
+        stamped = [item if item.rev else item._replace(rev=start_rev) for item in items if item.op is Op.PUT]
         await self._add(stamped, len(stamped), cursor)
 
     async def add_lines(self, lines: Lines, cursor: str) -> None:
@@ -115,7 +113,9 @@ class Snapshot:
         try:
             objects, nacks = await self._read(given)
         except SnapshotUnreadable as error:
-            self._unreadable = error  # nothing behind it may become durable, for it would not be asked for again
+            self._unreadable = (
+                error  # nothing behind it may become durable, for it would not be asked for again
+            )
             raise
         size = max(1, len(objects), len(nacks))
         for start in range(0, size, _SLICE):
@@ -175,4 +175,3 @@ class Snapshot:
         self._given.clear()
         workshop, self._workshop = self._workshop, self._here
         await workshop.close()
-

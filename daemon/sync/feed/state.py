@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from daemon.store.feed_rows import FeedRow
 from daemon.sync.feed.brake import NO_WINDOW, Window
+from daemon.sync.feed.intake import SCHEMA
 from daemon.sync.feed.model import Brake, Json, Position
 
 
@@ -33,7 +34,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A feed as its row has it. `kinds` are those that it brought with its last snapshot."""
+    """A feed as its row has it. `kinds` are those that it brought with its last snapshot.
+
+    `schema` is that of the version that has read its objects: a newer one may know fields that this one put aside.
+    """
 
     epoch: str = ""
     rev: int = 0
@@ -47,6 +51,7 @@ class State:
     head: int | None = None
     skew_s: float | None = None
     applied_at: float | None = None
+    schema: int = SCHEMA
 
     @property
     def position(self) -> Position | None:
@@ -67,6 +72,7 @@ def to_row(name: str, tenant: str, state: State, contact_at: float | None) -> Fe
         "head": state.head,
         "skew_s": state.skew_s,
         "applied_at": state.applied_at,
+        "schema": state.schema,
     }
     detail = json.dumps(said, separators=(",", ":")).encode()
     return FeedRow(name, tenant, state.epoch, state.rev, state.generation, contact_at, detail)
@@ -89,6 +95,7 @@ def of_row(row: FeedRow) -> State:
             head=said["head"],
             skew_s=said["skew_s"],
             applied_at=said["applied_at"],
+            schema=said.get("schema", 1),
         )
     except (ValueError, TypeError, KeyError):
         return State(epoch=row.epoch, rev=row.rev, generation=row.generation, last_generation=row.generation)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.replica.index import Index
 from daemon.store import feed_rows
 from daemon.store.feed_rows import Place
-from daemon.sync.feed.brake import NO_WINDOW, BrakeOptions
+from daemon.sync.feed.brake import NO_WINDOW, BrakeOptions, Window
 from daemon.sync.feed.census import Census, Task, beside
 from daemon.sync.feed.digest import Buckets
 from daemon.sync.feed.intake import Made, Refuse
@@ -43,6 +43,11 @@ class Swap:
         self._keys = keys
         self._behind: Place | None = None  # what the index shows, where that is not what is served
 
+    @property
+    def behind(self) -> bool:
+        """Whether the index shows something else than what is served."""
+        return self._behind is not None
+
     async def finish(self, gathering: Gathering, trailer: Trailer | None, look: Look) -> Applied | Refused:
         """Compare with the trailer, refuse what contradicts itself, serve the rest. Raises StoreUnavailable."""
         foreign = self._foreign(gathering, trailer)
@@ -73,9 +78,14 @@ class Swap:
         if said.feed not in (None, self._ledger.name):
             return Refusal.FEED, f"its trailer is of feed {str(said.feed)[:60]}"
         if said.epoch not in (None, gathering.epoch):
-            return Refusal.EPOCH, f"its trailer is of epoch {str(said.epoch)[:60]}, not {gathering.epoch[:60]}"
+            return (
+                Refusal.EPOCH,
+                f"its trailer is of epoch {str(said.epoch)[:60]}, not {gathering.epoch[:60]}",
+            )
         if said.start_rev is not None and said.start_rev < gathering.start_rev:
-            detail = f"its trailer is of a snapshot that began at {said.start_rev}, before {gathering.start_rev}"
+            detail = (
+                f"its trailer is of a snapshot that began at {said.start_rev}, before {gathering.start_rev}"
+            )
             return Refusal.MISMATCH, detail
         return None
 
@@ -123,8 +133,9 @@ class Swap:
         ledger, state = self._ledger, self._ledger.state
         staged = ledger.at(gathering.generation)
         gone, of = await feed_rows.losses(ledger.engine, ledger.place, staged, sorted(self._kinds))
+        window = state.window.at(ledger.clock.wall(), of).beside(of).more(gone)
         if not force:
-            held = await self._held(gathering, gone, of)
+            held = await self._held(gathering, gone, window)
             if held is not None:
                 return held
         before = ledger.place
@@ -138,7 +149,7 @@ class Swap:
                 staging=None,
                 brake=None,
                 permit=None,
-                window=NO_WINDOW,
+                window=NO_WINDOW if force or not any(gone.values()) else window,
                 applied_at=ledger.clock.wall(),
             )
         )
@@ -149,12 +160,14 @@ class Swap:
         nacks = await feed_rows.read_nacks(ledger.engine, ledger.place, _TOLD)
         return Applied(Position(gathering.epoch, gathering.start_rev), tuple(map(nack_of, nacks)))
 
-    async def _held(
-        self, gathering: Gathering, gone: Mapping[str, int], of: Mapping[str, int]
-    ) -> Refused | None:
+    async def _held(self, gathering: Gathering, gone: Mapping[str, int], window: Window) -> Refused | None:
+        """Hold a snapshot with which too much would go, together with what went in the hour before."""
         ledger, state, permit = self._ledger, self._ledger.state, self._ledger.state.permit
-        for kind, count in gone.items():
-            most = self._brake.most(of[kind])
+        of = window.of or {}
+        for kind in gone:
+            if not gone[kind]:
+                continue
+            count, most = (window.losses or {})[kind], self._brake.most(kind, of[kind])
             meant = permit is not None and (permit.epoch, permit.kind) == (gathering.epoch, kind)
             if count <= most or (meant and permit is not None and count <= permit.losses + most):
                 continue
@@ -167,7 +180,10 @@ class Swap:
         return None
 
     async def catch_up(self) -> None:
-        """Bring the index to what is served, where that was not done yet. Raises StoreUnavailable."""
+        """Bring the index to what is served, where that was not done yet; in the owners' turn.
+
+        Raises StoreUnavailable.
+        """
         if self._behind is not None:
             await self._show.generation(self._ledger, self._behind, sorted(self._kinds))
             await self._ledger.recount()

@@ -28,6 +28,7 @@ _LDAP = {
     "ssha2-384-password": "SSHA384",
     "ssha2-512-password": "SSHA512",
 }
+_NUMBER = re.compile(r"[0-9]{1,10}")  # the column is a text of any length
 _SHA2 = {28: "SHA224", 32: "SHA256", 48: "SHA384", 64: "SHA512"}
 _HEADER = re.compile(r"\{([A-Za-z0-9_-]+)\}(.*)", re.DOTALL)
 _HEADERS = {
@@ -109,7 +110,7 @@ class ControlReader:
             controls.accept = controls.accept or kind == "accept"
             return kind in ("reject", "accept", "local", "pap", "chap", "ms-chap", "mschap")
         if name == "simultaneous-use":
-            if controls.simultaneous is None and row.value.strip().isdecimal():
+            if controls.simultaneous is None and _NUMBER.fullmatch(row.value.strip()):
                 most = int(row.value)
                 controls.simultaneous = most if 1 <= most <= 10_000 else None
             return controls.simultaneous is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from daemon.sync.freeradius.findings import Findings, Why
@@ -27,6 +28,14 @@ _COLUMN = re.compile(r'\s*[`"]?(?P<name>\w+)[`"]?\s+\w')
 _NO_COLUMN = frozenset({"primary", "key", "unique", "constraint", "index", "check", "foreign", "fulltext"})
 _PLAIN = re.compile(r"\s*(?:[eE]?'(?P<text>(?:[^']|'')*)'|(?P<word>[^\s,()']+))\s*")
 _ESCAPED = re.compile(r"\s*(?:[eE]?'(?P<text>(?:[^'\\]|\\.|'')*)'|(?P<word>[^\s,()']+))\s*", re.DOTALL)
+_COMMA = re.compile(r"\s*,\s*")
+_OF_USERS = frozenset({"radcheck", "radreply", "radusergroup"})
+# How programs begin and end a dump; they write the second only after everything else.
+_ENDS = (
+    ("-- PostgreSQL database dump", "-- PostgreSQL database dump complete"),
+    ("-- MySQL dump", "-- Dump completed"),
+    ("-- MariaDB dump", "-- Dump completed"),
+)
 _BACKSLASH = re.compile(r"\\(.)", re.DOTALL)
 _MEANS = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "Z": "\x1a", "f": "\f", "v": "\v"}
 
@@ -39,6 +48,14 @@ class DumpRow(NamedTuple):
     values: Mapping[str, str | None]
 
 
+@dataclass(slots=True)
+class Damage:
+    """What rows that cannot be read make unsafe: `users` have lost one, `whole` says what may have lost any."""
+
+    users: set[str] = field(default_factory=set)
+    whole: list[tuple[int, str]] = field(default_factory=list)  # line and what is wrong there
+
+
 def is_dump(text: str) -> bool:
     """Tell whether a text is a dump of such tables."""
     return any(
@@ -48,18 +65,26 @@ def is_dump(text: str) -> bool:
     )
 
 
-def rows(text: str, findings: Findings) -> list[DumpRow]:
-    """Return the rows of all tables of the schema, of each in the order of ids."""
-    found = list(_rows(text, findings))
+def rows(text: str, findings: Findings, damage: Damage) -> list[DumpRow]:
+    """Return the rows of all tables of the schema, of each in the order of ids; the others go to `damage`."""
+    found = list(_rows(text, findings, damage))
+    _see_end(text, damage)
 
     def place(each: DumpRow) -> tuple[str, int]:
         key = each.values.get("id") or ""
-        return each.table, int(key) if key.isdecimal() else 0
+        return each.table, int(key) if key.isdecimal() and len(key) <= 20 else 0
 
     return sorted(found, key=place)
 
 
-def _rows(text: str, findings: Findings) -> Iterator[DumpRow]:
+def _see_end(text: str, damage: Damage) -> None:
+    """Note where a dump has its beginning and not its end."""
+    for first, last in _ENDS:
+        if re.search(rf"^{first}\b", text[:5_000], re.MULTILINE) and last not in text[-5_000:]:
+            damage.whole.append((text.count("\n") + 1, f"it ends without `{last}`"))
+
+
+def _rows(text: str, findings: Findings, damage: Damage) -> Iterator[DumpRow]:
     columns = dict(STANDARD)
     escapes = bool(re.search(r"-- (?:MySQL|MariaDB) dump|/\*!\d{5}|INTO `", text[:20_000] + text[-2_000:]))
     starts = sorted(
@@ -81,9 +106,10 @@ def _rows(text: str, findings: Findings) -> Iterator[DumpRow]:
         named = match["columns"]
         names = columns[table] if named is None else tuple(_bare(each) for each in named.split(","))
         if form == "copy":
-            end = yield from _copied(text, match.end(), table, names, line)
+            end = yield from _copied(text, match.end(), _Table(table, names, findings, damage), line)
         else:
-            end = yield from _inserted(text, match.end(), table, names, line, escapes, findings)
+            of = _Table(table, names, findings, damage)
+            end = yield from _inserted(text, match.end(), of, line, escapes)
 
 
 def _created(text: str, at: int) -> Iterator[str]:
@@ -102,27 +128,57 @@ def _created(text: str, at: int) -> Iterator[str]:
         at += 1
 
 
-def _copied(
-    text: str, at: int, table: str, names: tuple[str, ...], line: int
-) -> Generator[DumpRow, None, int]:
+class _Table(NamedTuple):
+    name: str
+    columns: tuple[str, ...]
+    findings: Findings
+    damage: Damage
+
+    def row(self, line: int, values: list[str | None]) -> DumpRow | None:
+        """Return a row, None where it has not the columns of its table."""
+        if len(values) == len(self.columns):
+            return DumpRow(self.name, line, dict(zip(self.columns, values, strict=True)))
+        said = f"{len(values)} values; {len(self.columns)} expected"
+        user = self._user(values)
+        if user is None:
+            self.broken(line, said)
+        else:
+            self.damage.users.add(user)
+            self.findings.add(Why.SYNTAX, user, f"{self.name} line {line}", said, line)
+        return None
+
+    def _user(self, values: list[str | None]) -> str | None:
+        """Return whose a row is that ends too early, None where that cannot be told."""
+        place = self.columns.index("username") if "username" in self.columns else len(values)
+        whose = values[place] if self.name in _OF_USERS and place + 1 < len(values) else None
+        return whose if len(values) < len(self.columns) else None
+
+    def broken(self, line: int, said: str) -> None:
+        """Note what may have lost any row."""
+        self.damage.whole.append((line, f"{self.name}: {said}"))
+        self.findings.add(Why.SYNTAX, self.name, f"line {line}", said, line)
+
+
+def _copied(text: str, at: int, table: _Table, line: int) -> Generator[DumpRow, None, int]:
     while at < len(text):
         stop = text.find("\n", at)
-        stop = len(text) if stop < 0 else stop
+        ended, stop = stop >= 0, len(text) if stop < 0 else stop
         given = text[at:stop].rstrip("\r")
         at, line = stop + 1, line + 1
         if given == "\\.":
-            break
-        values = [None if each == "\\N" else _unescaped(each) for each in given.split("\t")]
-        if len(values) == len(names):
-            yield DumpRow(table, line, dict(zip(names, values, strict=True)))
+            return at
+        if not ended:
+            break  # the last row may be half of one
+        made = table.row(line, [None if each == "\\N" else _unescaped(each) for each in given.split("\t")])
+        if made is not None:
+            yield made
+    table.broken(line, "the rows end without `\\.`")
     return at
 
 
-def _inserted(
-    text: str, at: int, table: str, names: tuple[str, ...], line: int, escapes: bool, findings: Findings
-) -> Generator[DumpRow, None, int]:
+def _inserted(text: str, at: int, table: _Table, line: int, escapes: bool) -> Generator[DumpRow, None, int]:
     pattern = _ESCAPED if escapes else _PLAIN
-    while at < len(text) and text[at] == "(":
+    while text[at : at + 1] == "(":
         values: list[str | None] = []
         at += 1
         while (match := pattern.match(text, at)) is not None and match.end() > at:
@@ -131,16 +187,19 @@ def _inserted(
             if text[at : at + 1] != ",":
                 break
             at += 1
-        if text[at : at + 1] != ")" or len(values) != len(names):
-            findings.add(Why.SYNTAX, table, "INSERT", f"a row of {len(names)} values was expected", line)
+        if text[at : at + 1] != ")" or len(values) != len(table.columns):
+            table.broken(line, f"a row of {len(table.columns)} values was expected")
             return at
-        yield DumpRow(table, line, dict(zip(names, values, strict=True)))
+        yield DumpRow(table.name, line, dict(zip(table.columns, values, strict=True)))
         at += 1
-        following = re.compile(r"\s*,\s*").match(text, at)
+        following = _COMMA.match(text, at)
         if following is None:
-            break
+            if not text[at:].strip():
+                table.broken(line, "the statement ends without `;`")
+            return at
         line += text.count("\n", at, following.end())
         at = following.end()
+    table.broken(line, "a row was expected")
     return at
 
 

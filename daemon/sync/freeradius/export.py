@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -18,6 +19,8 @@ from radius.vendors.base import VendorProfile
 
 Json = Any  # a value as `json.loads` gives it
 _ROWS = 500  # rows of one INSERT
+_RESERVED = frozenset({"DEFAULT", "$INCLUDE"})  # what matches everybody, and what reads another file
+_LINE = re.compile(r"[^\n\r\0]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,22 @@ def _users(
             rejected = plan is None or each.access_mode is not AccessMode.ACTIVE
             replies = {} if rejected or plan is None else renderer.replies(each, plan)
             lines = [f"\t{text.name} {op} {_written(text)}" for op, text in _operators(replies, ":=")]
-            yield f"{_quoted(name, double=True)}\t{checks}\n" + ",\n".join(lines) + ("\n" if lines else "")
+            text = f"{_quoted(name, double=True)}\t{checks}\n" + ",\n".join(lines)
+            fault = _fault(name, text.count("\n") - max(len(lines), 1))
+            if fault:  # elsewhere in the file it would be for others
+                renderer.findings.add(Why.REFUSED, each.id, "username", fault)
+                out.users -= 1
+                continue
+            yield text + ("\n" if lines else "")
+
+
+def _fault(name: str, breaks: int) -> str:
+    """Say why an entry cannot stand in `users`; `breaks` are line ends within its values."""
+    if name in _RESERVED:
+        return f"{name} is no user in this file; it is not written. Rename it, or export with --sql"
+    if breaks or not _LINE.fullmatch(name):
+        return "a line end or NUL in its name or its values; it is not written"
+    return ""
 
 
 def _operators(replies: Texts, first: str) -> Iterator[tuple[str, Text]]:

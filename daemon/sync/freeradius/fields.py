@@ -145,7 +145,12 @@ def routes(said: Sequence[Said]) -> list[Json] | None:
     found: list[Json] = []
     for each in said:
         parts = each.text.split(" ")
-        if len(parts) != 3 or not parts[2].isdecimal() or not 0 <= int(parts[2]) <= 65_535:
+        if (
+            len(parts) != 3
+            or not parts[2].isdecimal()
+            or len(parts[2]) > 5
+            or not 0 <= int(parts[2]) <= 65_535
+        ):
             return None
         try:
             prefix, gateway = ip_network(parts[0]), ip_address(parts[1])

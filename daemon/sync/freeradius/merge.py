@@ -13,6 +13,7 @@ from daemon.sync.freeradius.items import FALL_THROUGH, Block, Operator, Row
 
 _APPENDS = frozenset({Operator.EQUALS, Operator.SET, Operator.AT_MOST, Operator.AT_LEAST})
 _COMPARES = frozenset({Operator.SUBTRACT, Operator.IS, Operator.AT_MOST, Operator.AT_LEAST})
+_DIGITS = 4_000  # longer texts are no numbers to Python
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ def _absent(there: list[Row | None], edited: list[bool], new: Row) -> bool:
 
 def compare(one: str, other: str) -> int:
     """Return -1, 0 or 1 as `one` is less, equal or more; whole numbers by their value."""
-    if one.isdecimal() and other.isdecimal():
+    if one.isdecimal() and other.isdecimal() and max(len(one), len(other)) <= _DIGITS:
         return (int(one) > int(other)) - (int(one) < int(other))
     return (one > other) - (one < other)
 

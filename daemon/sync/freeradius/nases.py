@@ -69,7 +69,7 @@ def client(row: Mapping[str, object]) -> Client:
         secret=str(row.get("secret") or ""),
         shortname=text("shortname"),
         kind=text("type").lower(),
-        coa_port=int(port) if port.isdecimal() and 1 <= int(port) <= 65_535 else None,
+        coa_port=int(port) if port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65_535 else None,
         require_message_authenticator=text("require_message_authenticator").lower(),
         limit_proxy_state=text("limit_proxy_state").lower(),
     )

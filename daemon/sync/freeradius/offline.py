@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from daemon.sync.freeradius.sql_rows import CHECK, GROUP, REPLY, GroupRow, UserR
 from radius.dictionary import Dictionary
 
 Json = Any  # a value as `json.loads` gives it
+_PRIORITY = re.compile(r"-?[0-9]{1,18}")
 _OF_A_DIRECTORY = ("mods-config/files/authorize", "users", "clients.conf")
 
 
@@ -105,7 +107,7 @@ def _read(path: Path) -> _Source:
     findings = Findings(10_000, str(path))
     source = _Source(findings)
     if dump.is_dump(text):
-        _take_dump(source, text)
+        _take_dump(source, text, path)
     elif clients_file.is_clients(text):
         source.clients = clients_file.clients(text, findings)
     else:
@@ -115,11 +117,19 @@ def _read(path: Path) -> _Source:
     return source
 
 
-def _take_dump(source: _Source, text: str) -> None:
+def _take_dump(source: _Source, text: str, path: Path) -> None:
+    damage = dump.Damage()
+    found = dump.rows(text, source.findings, damage)
+    if damage.whole:
+        line, said = min(damage.whole)
+        more = f" (and {len(damage.whole) - 1} more)" if len(damage.whole) > 1 else ""
+        raise Unreadable(f"{path}:{line}: {said}{more}; nobody is taken from half a dump: make a whole one")
+    for user in sorted(damage.users):
+        source.findings.add(Why.REFUSED, user, "(row)", "left out, since a row of it cannot be read")
     groups = source.groups = Groups(False, source.findings)
     users: dict[str, list[UserRow]] = {}
     of_groups: list[GroupRow] = []
-    for each in dump.rows(text, source.findings):
+    for each in found:
         values = each.values
         if each.table == "nas":
             source.clients.append(client(values))
@@ -131,7 +141,9 @@ def _take_dump(source: _Source, text: str) -> None:
             name = values.get("username") or ""
             users.setdefault(name, []).append(_user_row(each.table, name, values))
     groups.read(of_groups)
-    for rows in users.values():
+    for name, rows in users.items():
+        if name in damage.users:
+            continue
         rows.sort(key=lambda row: (row.table, row.order))
         source.logins += [each.login(source.findings) for each in gathered(rows, groups, b"")]
 
@@ -139,7 +151,7 @@ def _take_dump(source: _Source, text: str) -> None:
 def _user_row(table: str, name: str, values: Any) -> UserRow:
     if table == "radusergroup":
         priority = values.get("priority") or "0"
-        place = int(priority) if priority.lstrip("-").isdecimal() else 0
+        place = int(priority) if _PRIORITY.fullmatch(priority) else 0
         return UserRow(b"", GROUP, name, place, values.get("groupname") or "", "", "")
     kind = CHECK if table == "radcheck" else REPLY
     return UserRow(b"", kind, name, 0, values.get("attribute") or "", values.get("op"), values.get("value"))

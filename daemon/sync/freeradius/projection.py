@@ -55,6 +55,16 @@ class Projection:
         self._count("subscriber", object_id(name), digest_of(entry))
         self.logins[name] = entry[: RAW + SIZE] + self._number(plan).to_bytes(_NUMBER, "big")
 
+    def same_other(self, key: tuple[str, str], earlier: Projection) -> bool:
+        """Take what is no login's as an earlier pass had it; tell whether it was there."""
+        digest = earlier.others.get(key)
+        if digest is None:
+            return False
+        if key not in self.others:
+            self._count(*key, digest)
+            self.others[key] = digest
+        return True
+
     def gone(self, earlier: Projection) -> Iterator[tuple[str, str]]:
         """Yield kind and id of what an earlier pass had and this one has not; subscribers before their plans."""
         for name in earlier.logins:

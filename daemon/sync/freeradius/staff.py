@@ -44,7 +44,8 @@ def member(login: Login, reader: ControlReader) -> Made:
             # A group that says more than this wins, whichever comes first.
             body.setdefault("privilege", "full" if value.lower().startswith("admin") else "read")
         elif name == "cisco-avpair" and value.startswith(_LEVEL):
-            level = int(value.removeprefix(_LEVEL)) if value.removeprefix(_LEVEL).isdecimal() else 0
+            said = value.removeprefix(_LEVEL)
+            level = int(said) if len(said) <= 9 and said.isascii() and said.isdecimal() else 0
             body["privilege"] = "full" if level >= 15 else "write" if level > 1 else "read"
         else:
             reader.findings.add(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.sync.freeradius.controls import ControlReader
 from daemon.sync.freeradius.findings import Findings, Why
-from daemon.sync.freeradius.logins import Gathered, Groups, gather
+from daemon.sync.freeradius.logins import Gathered, Group, Groups, gather
 from daemon.sync.freeradius.nases import Client, Resolve, by_address, client, ids, inferred, nases
 from daemon.sync.freeradius.projection import Projection, raw_of
-from daemon.sync.freeradius.semantics import Made, Translator
+from daemon.sync.freeradius.semantics import Made, Translator, object_id
 from daemon.sync.freeradius.sql_options import SqlOptions
 from daemon.sync.freeradius.sql_rows import Schema
 from daemon.sync.freeradius.staff import member
@@ -23,6 +23,10 @@ from radius.dictionary import Dictionary
 
 _SEEN_AT_ONCE = 200  # logins before others have a turn: about a millisecond
 _A_MAKING = 20  # how many times longer it takes to make an object than to see that its rows are the same
+
+# What absurd values of one row may raise: tables take texts of any length, and others must not wait for them.
+_ROW_FAULTS = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError)
+_UNREADABLE: Mapping[str, object] = {"unreadable": True}
 
 Put = Callable[[Made], Awaitable[None]]
 
@@ -56,8 +60,7 @@ class Sweep:
         translator = Translator(self.options.reading, self.dictionary, self.findings, addresses)
         if "plan" in self.kinds:
             for group in list(groups.found.values()):
-                for each in translator.group(group.block):
-                    await self._object(each)
+                await self._group(group, translator)
         # What is known of NASes and how rows are read decide as well as the rows.
         salt = blake2b(
             repr((self.options.reading, sorted(addresses.items()))).encode(), digest_size=16
@@ -97,8 +100,39 @@ class Sweep:
                 self.findings.forget(each.name)
                 await self._login(each, translator)
 
+    async def _group(self, group: Group, translator: Translator) -> None:
+        found: list[Made] = []
+        try:
+            found += translator.group(group.block)
+        except _ROW_FAULTS as error:
+            found = [self._unreadable("plan", group.block.label, error)]
+        for each in found:
+            await self._kept_or(each)
+
+    def _unreadable(self, kind: str, name: str, error: BaseException) -> Made:
+        """Tell of an object that cannot be made. What stands for it is refused, so that the last good one stays."""
+        text = f"its rows cannot be read ({type(error).__name__}); what it was before stays"
+        self.findings.add(Why.VALUE, name, "(row)", text)
+        return Made(kind, object_id(name), dict(_UNREADABLE))
+
+    async def _kept_or(self, made: Made) -> None:
+        """Take an object; one that cannot be read stays as an earlier pass had it."""
+        if made.body != _UNREADABLE or not self.made.same_other((made.kind, made.id), self.earlier):
+            await self._object(made)
+
     async def _login(self, gathered: Gathered, translator: Translator) -> None:
-        for made in translator.login(gathered.login(self.findings)):
+        found: list[Made] = []
+        try:
+            for made in translator.login(gathered.login(self.findings)):
+                found.append(made)  # noqa: PERF402 - a plan counts also where what follows it fails
+        except _ROW_FAULTS as error:
+            entry = self.earlier.logins.get(gathered.name)
+            stand_in = self._unreadable("subscriber", gathered.name, error)
+            if entry is not None:
+                self.made.same_login(gathered.name, entry, self.earlier)
+            else:
+                found.append(Made("subscriber", stand_in.id, {**_UNREADABLE, "plan": ""}))
+        for made in found:
             if made.kind == "plan":
                 await self._object(made)
                 continue
@@ -115,7 +149,11 @@ class Sweep:
                 await self._turn(_A_MAKING)
                 self.made.rows += each.rows
                 self.findings.forget(each.name)
-                await self._object(member(each.login(self.findings), reader))
+                try:
+                    made = member(each.login(self.findings), reader)
+                except _ROW_FAULTS as error:
+                    made = self._unreadable("staff", each.name, error)
+                await self._kept_or(made)
 
     async def _object(self, made: Made) -> None:
         digest = self.made.add(made)

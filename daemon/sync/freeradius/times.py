@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?")
+_NUMBER = re.compile(r"[0-9]{1,4}")
 _DAYS = ("su", "mo", "tu", "we", "th", "fr", "sa")
 _OURS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _PART = re.compile(r"(?P<days>[a-z,-]*)(?P<hours>[0-9]{4}(?:-[0-9]{4})?)?")
@@ -25,7 +26,10 @@ def read_expiration(text: str, zone: tzinfo) -> float | None:
         iso = datetime.fromisoformat(given)
     except ValueError:
         return _words(given, zone)
-    return (iso if iso.tzinfo is not None else iso.replace(tzinfo=zone)).timestamp()
+    try:
+        return (iso if iso.tzinfo is not None else iso.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):  # the first and last hours of the calendar in some zones
+        return None
 
 
 def _words(given: str, zone: tzinfo) -> float | None:
@@ -37,17 +41,16 @@ def _words(given: str, zone: tzinfo) -> float | None:
             hour, minute, second = int(clock[1]), int(clock[2]), int(clock[3] or 0)
         elif word[:3].lower() in _MONTHS:
             month = _MONTHS.index(word[:3].lower()) + 1
-        elif word.isdecimal() and int(word) > 31:
-            year = int(word)
-        elif word.isdecimal():
-            day = int(word)
+        elif _NUMBER.fullmatch(word):
+            number = int(word)
+            year, day = (number, day) if number > 31 else (year, number)
         elif word.lower() != "utc":
             return None
     if month is None or day is None or year is None:
         return None
     try:
         return datetime(year, month, day, hour, minute, second, tzinfo=zone).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

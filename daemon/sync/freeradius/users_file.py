@@ -12,11 +12,13 @@ from daemon.sync.freeradius.items import OPERATORS, Block, Login, Row, unescape
 
 DEFAULT = "DEFAULT"
 
-_NAME = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,]+)')
+_NAME = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>(?!")[^\s,]+)', re.ASCII)
 _PAIR = re.compile(
     r"\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._/:-]*)\s*(?P<op>:=|\+=|-=|==|!=|=~|!~|=\*|!\*|<=|>=|<|>|=)\s*"
-    r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|`(?P<back>[^`]*)`|(?P<bare>[^\s,#]*))\s*"""
+    r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|`(?P<back>[^`]*)`|(?P<bare>(?!\s*["'`])[^\s,#]*))\s*""",
+    re.ASCII,
 )
+_OPEN_QUOTE = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._/:-]*\s*[:+=!~*<>-]{1,2}\s*[\"'`]", re.ASCII)
 _COMMENT = re.compile(r"\s*#.*")
 
 
@@ -34,7 +36,8 @@ def entries(text: str, findings: Findings) -> list[Entry]:
     """Return the entries of a file; what cannot be read is told with its line."""
     found: list[Entry] = []
     rest_of_checks = False
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, given in enumerate(text.split("\n"), 1):  # not where Unicode ends a line
+        line = given.removesuffix("\r")
         if not line.strip() or _COMMENT.fullmatch(line):
             continue
         if line[0].isspace():
@@ -49,7 +52,8 @@ def entries(text: str, findings: Findings) -> list[Entry]:
         if line.startswith("$"):
             findings.add(Why.SYNTAX, f"line {number}", "$INCLUDE", "name that file as well", number)
         elif match is None:
-            findings.add(Why.SYNTAX, f"line {number}", "(entry)", "a name was expected", number)
+            said = "a quote without its end" if line[0] == '"' else "a name was expected"
+            findings.add(Why.SYNTAX, f"line {number}", "(entry)", said, number)
         else:
             quoted = match["quoted"]
             found.append(Entry(match["bare"] if quoted is None else unescape(quoted), number))
@@ -67,7 +71,10 @@ def _pairs(text: str, line: int, owner: str, findings: Findings) -> tuple[list[R
             break
         match = _PAIR.match(text, at)
         if match is None:
-            findings.add(Why.SYNTAX, owner, "(pair)", "expected `Attribute op value`", line)
+            said = (
+                "a quote without its end" if _OPEN_QUOTE.match(text, at) else "expected `Attribute op value`"
+            )
+            findings.add(Why.SYNTAX, owner, "(pair)", said, line)
             return rows, False
         rows.append(_row(match, line))
         at, more = match.end(), False

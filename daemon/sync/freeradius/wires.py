@@ -78,7 +78,7 @@ class Wires:
 
     def _encoded(self, attribute: str, value: str) -> Said | _Refused:
         name, _, tagged = attribute.partition(":")
-        tag = int(tagged) if tagged.isdecimal() and int(tagged) <= 31 else None
+        tag = int(tagged) if tagged.isdecimal() and len(tagged) <= 2 and int(tagged) <= 31 else None
         definition = self._dictionary.by_name(name)
         if definition is None:
             return _Refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from itertools import islice
 
 from daemon.events import Event
 from daemon.store.outbox_rows import NewEvent
@@ -34,9 +35,12 @@ class Devices:
             return
         self._gathered.append(event)
 
-    def waiting(self, most: int) -> list[NewEvent]:
-        """Return the oldest events as they are to be stored; call `stored` when they are."""
-        return [_told(each) for each, _ in zip(self._gathered, range(most), strict=False)]
+    def waiting(self, most: int, after: int = 0) -> list[NewEvent]:
+        """Return the oldest events, behind the first `after`, as they are to be stored; call `stored` when they are.
+
+        One at a time may do so: what two have asked for, both would store.
+        """
+        return [_told(each) for each in islice(self._gathered, after, after + most)]
 
     def stored(self, count: int) -> None:
         """The oldest ones are on disk."""

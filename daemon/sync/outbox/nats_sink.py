@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.sync.outbox.model import Acked, Delivery, Later, Receipt, Stream
@@ -245,6 +246,7 @@ class NatsSink:
 
         more: dict[str, Any] = {"tls": self._tls()} if self._tls else {}
         if options.credentials_file:
+            await asyncio.to_thread(_see, options.credentials_file)
             more["user_credentials"] = options.credentials_file
         if options.token:
             more["token"] = options.token
@@ -293,6 +295,19 @@ class NatsSink:
     def _cleared(self, error: Exception) -> str:
         text = _CREDENTIALS.sub("//", str(error) or type(error).__name__)
         return text.replace(self._options.token, "***") if self._options.token else text
+
+
+def _see(file: str) -> None:
+    """Raises ValueError where a file of credentials cannot be read, or what reads it is not there."""
+    try:
+        Path(file).read_bytes()
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ValueError(
+            f"{file} cannot be used: {why}; put the file of credentials there, it is read with the next try"
+        ) from None
+    if find_spec("nkeys") is None:
+        raise ValueError("a file of credentials needs the Python package nkeys: pip install nkeys")
 
 
 def _token(name: str) -> str:

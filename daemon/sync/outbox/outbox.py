@@ -17,6 +17,7 @@ from daemon.aaa.report import Belief
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.store import outbox_rows, size
+from daemon.store.outbox_rows import NewEvent
 from daemon.store.size import Room
 from daemon.store.writer import Writer
 from daemon.sync.outbox.devices import Devices
@@ -31,7 +32,8 @@ from daemon.sync.outbox.shipper import ShipOptions, Shipper, Tell
 from daemon.sync.outbox.squeeze import Squeeze
 
 _REJECTS_S = 5.0
-_DEVICES_AT_ONCE = 500
+_AT_ONCE = 500  # rows in a transaction
+_SLICE = 25  # events that are written down in one go: half a millisecond
 _LOOK_S = 30.0  # commits that nobody told of are seen so late at the most
 _DAY_S = 86_400.0
 
@@ -132,6 +134,7 @@ class Outbox:
         self.logs: Mapping[Stream, Log] = {log.stream: log for log in logs}
         self.devices = Devices()
         self._marks = Marks(engine, writer, clock)
+        self._flushing = asyncio.Lock()
         self._heads = Heads(self.logs, clock, options.ship.linger_s)
         self._squeeze = Squeeze(engine, writer, clock, sources.profile_of, sources.belief)
         carried = [(sink.name, stream) for sink in sinks for stream in sorted(sink.streams)]
@@ -149,7 +152,7 @@ class Outbox:
     async def open(self) -> None:
         """Make the streams' rows, read the marks. Before anything is served. Raises StoreUnavailable."""
         await self._marks.open(self.logs)
-        await self._heads.look()
+        await self._heads.look_at(foreign=False)  # a store that is away shall not keep us from starting
         for sink in self._sinks:
             for stream in sorted(sink.streams):
                 mark = await self._marks.begin(sink.name, stream)
@@ -175,8 +178,10 @@ class Outbox:
         """Return what is to run for ever, by name."""
         found: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("outbox-heads", self._heads.run),
+            ("outbox-heads-leases", self._heads.run_foreign),
             ("outbox-gather", self._gather),
             ("outbox-retention", self.retention.run),
+            ("outbox-retention-leases", self.retention.run_foreign),
             ("outbox-pressure", self.pressure.run),
         ]
         found += [(f"outbox-{name}-{stream}", each.run) for (name, stream), each in self._shippers.items()]
@@ -195,8 +200,39 @@ class Outbox:
 
     async def flush(self, *, rejects: bool = True) -> None:
         """Store what is gathered in memory. Raises StoreUnavailable; refused logins are lost then, events are not."""
-        found = self.devices.waiting(_DEVICES_AT_ONCE)
-        refused = self._sources.rejects.take() if rejects else []
+        async with self._flushing:  # else two would store the same
+            left = (
+                len(self._sources.rejects) if rejects else 0
+            )  # those that come meanwhile are for the next time
+            while True:
+                found = await self._found()
+                refused, left = await self._refused(left, _AT_ONCE - len(found))
+                await self._store(found, refused)
+                if not left and len(found) < _AT_ONCE:
+                    return
+
+    async def _found(self) -> list[NewEvent]:
+        """Return the oldest events of devices, as many as a transaction may have."""
+        found: list[NewEvent] = []
+        while len(found) < _AT_ONCE:
+            some = self.devices.waiting(min(_SLICE, _AT_ONCE - len(found)), len(found))
+            if not some:
+                break
+            found += some
+            await asyncio.sleep(0)
+        return found
+
+    async def _refused(self, left: int, most: int) -> tuple[list[NewEvent], int]:
+        """Return up to `most` events of refused logins, of the first `left`, and how many of those are left."""
+        gathered, found = self._sources.rejects, list[NewEvent]()
+        while left and len(found) < most:
+            before = len(gathered)
+            found += gathered.take(min(_SLICE, left, most - len(found)))
+            left = max(0, left - (before - len(gathered)))
+            await asyncio.sleep(0)
+        return found, left
+
+    async def _store(self, found: list[NewEvent], refused: list[NewEvent]) -> None:
         if not found and not refused:
             return
 
@@ -280,11 +316,12 @@ class Outbox:
     async def _measure(self) -> Room | None:
         return await asyncio.to_thread(size.measure, self._database)
 
-    async def _make_room(self, again: bool) -> int:
-        """Coalesce interims that nobody has acknowledged, of sessions that are stored."""
+    async def _make_room(self, again: bool) -> bool:
+        """Coalesce interims that nobody has acknowledged, of sessions that are stored; True where there is more."""
         if again:
             self._squeeze.again()
-        return await self._squeeze.interims(self._acked(Stream.ACCOUNTING), self._sources.applied_seq())
+        await self._squeeze.interims(self._acked(Stream.ACCOUNTING), self._sources.applied_seq())
+        return self._squeeze.more
 
     async def _drop_oldest(self) -> int:
         gone = 0

@@ -19,9 +19,10 @@ import httpx
 
 from daemon.sync.outbox.model import Acked, Delivery, Diverged, Expected, Later, Receipt, Stream
 from daemon.sync.outbox.run import Run, run_of
+from daemon.sync.outbox.secure_client import FileUnusable, PemFiles, SecureClient
 
 _MOST_ANSWER = 64 * 1024
-_PORTIONS = 4  # of events in a delivery: the next request is made ready while the platform works on the last
+_PORTIONS = 8  # of events in a delivery: the next request is made ready while the platform works on the last
 _SMALL = 1024  # octets: packing them saves no packet on the wire
 _MOST_SAID = 200  # characters of the platform's own words
 _AGAIN = frozenset({408, 425, 429})
@@ -46,8 +47,10 @@ class PlatformOptions:
     key_file: str = ""
     connect_timeout_s: float = 5.0
     timeout_s: float = 30.0  # for all of a request and its answer
-    most_octets: int = 512 * 1024  # of JSON in a request
-    most_events: int = 500  # in a request
+    most_octets: int = 1 << 20  # of JSON in a request
+    most_events: int = (
+        1_000  # in a request: what a transaction costs over there, it costs once for all of them
+    )
     streams: frozenset[Stream] = frozenset(Stream)
     name: str = "platform"
 
@@ -67,7 +70,7 @@ class _Answer(NamedTuple):
 
 
 class PlatformSink:
-    """Posts runs of events. Raises ValueError or OSError where the options cannot be used."""
+    """Posts runs of events. Raises ValueError where the options can never be right; files are read in `deliver`."""
 
     def __init__(self, options: PlatformOptions, wall: Callable[[], float]) -> None:
         """`wall` tells epoch seconds, for the time that is signed."""
@@ -93,9 +96,15 @@ class PlatformSink:
                 f"{self.name}: the URL of the platform may hold no password; set the token instead"
             )
         self._where = f"{url.scheme}://{url.netloc.decode()}"
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            verify=_trust(options),
+        self._url = url
+        files = PemFiles(options.ca_file, options.certificate_file, options.key_file)
+        self._clients = SecureClient(self._client, files)
+
+    def _client(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        options = self._options
+        return httpx.AsyncClient(
+            base_url=self._url,
+            verify=context,
             timeout=httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s),
             limits=httpx.Limits(max_connections=len(Stream)),
             headers={"User-Agent": "dotmac-edge"} | _bearer(options.token),
@@ -129,7 +138,7 @@ class PlatformSink:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._clients.close()
 
     async def _made(self, delivery: Delivery, first: int, before_hash: bytes) -> _Request:
         limits = self._options.most_octets, self._most_events
@@ -148,6 +157,8 @@ class PlatformSink:
         except TimeoutError:
             silent_s = self._options.timeout_s
             return Later(f"{self._where} has not answered within {silent_s:g} s; what it did is not known")
+        except FileUnusable as error:
+            return Later(f"{self._where} cannot be asked: {error}; nothing is dropped, all of it waits")
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             why = self._cleared(str(error)) or type(error).__name__
             return Later(f"{self._where} cannot be asked: {why}")
@@ -163,7 +174,10 @@ class PlatformSink:
             request.body,
             self._headers(request),
         )
-        async with self._client.stream("POST", path, content=body, headers=headers) as response:
+        async with (
+            self._clients.client() as client,
+            client.stream("POST", path, content=body, headers=headers) as response,
+        ):
             parts = bytearray()
             async for part in response.aiter_bytes():
                 parts += part
@@ -257,13 +271,6 @@ def _signatures(key: str, body: bytes, at: int) -> dict[str, str]:
 
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _trust(options: PlatformOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ca_file or None)
-    if options.certificate_file:
-        context.load_cert_chain(options.certificate_file, options.key_file or None)
-    return context
 
 
 def _after_s(headers: Mapping[str, str]) -> float | None:

@@ -17,6 +17,7 @@ from daemon.store.size import Room
 from daemon.sync.outbox.shipper import Tell
 
 _EVERY_S = 5.0
+_GO_ON_S = 0.1  # between two measurements while there is more that can be squeezed
 _SAMPLED = 10  # from the first level on, one of so many events of class C is kept
 _SHARE_EASED = 0.02  # below a threshold before its level is left again
 
@@ -45,12 +46,15 @@ class PressureOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Valves:
-    """What a level sets or does. `squeeze` makes room in the backlog, `drop` in class C; both say how much went."""
+    """What a level sets or does. `squeeze` makes room in the backlog, `drop` in class C.
+
+    Both do so much as takes some seconds: `squeeze` says whether there is more to do, `drop` how much went.
+    """
 
     sample: Callable[[int], None]  # one event of class C in so many is kept, 0 for none
     accept: Callable[[bool], None]  # whether accounting is taken
     spare: Callable[[bool], None]  # whether what is acknowledged goes early
-    squeeze: Callable[[bool], Awaitable[int]]  # True: look at all of it again
+    squeeze: Callable[[bool], Awaitable[bool]]  # True: look at all of it again
     drop: Callable[[], Awaitable[int]]
 
 
@@ -92,16 +96,18 @@ class Pressure:
         self._tell = tell
         self.level = Level.EASY
         self.room: Room | None = None
+        self._more = False
 
     async def run(self) -> None:
         """Look for ever."""
         while True:
             with contextlib.suppress(StoreUnavailable):  # tried again; the level stands
                 await self.turn()
-            await self._clock.sleep(_EVERY_S)
+            await self._clock.sleep(_GO_ON_S if self._more else _EVERY_S)
 
     async def turn(self) -> Level:
         """Look once, and act on it; return the level. Raises StoreUnavailable, but not before the valves are set."""
+        self._more = False
         room = await self._measure()
         if room is None:
             return self.level
@@ -120,7 +126,7 @@ class Pressure:
                 free_octets=room.free_octets,
             )
         if level >= Level.SAMPLE:
-            await self._valves.squeeze(level > before)
+            self._more = await self._valves.squeeze(level > before)
         if level >= Level.DROP:
             await self._valves.drop()
         return level

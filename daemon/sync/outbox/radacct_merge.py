@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from daemon.aaa.shown_id import suffixed
 
 REAPED = frozenset({"Ghost-Reaped", "Ghost-Reconciled"})
 """Causes that a platform writes where it only believes that a session is gone."""
+_NEAR_S = 300.0  # between the starts of one session as two servers reckon them
+_CLOCKS_S = 60.0  # between the clocks of two servers
+_QUIET_S = 7200.0  # without an interim: longer, and platforms take a session for gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class SessionFacts:
     framed_interface_id: str | None = None
     delegated_ipv6_prefix: str | None = None
     class_: str | None = None
+    of_event: bool = False  # the session itself is not kept any more
 
     def unique_id(self) -> str:
         """Return a key of 32 hex digits that no other session has, whatever its NAS calls it."""
@@ -160,17 +164,55 @@ def shown_id(facts: SessionFacts, taken: bool, width: int | None) -> str:
     return suffixed(facts.acct_session_id, facts.uid, most) if taken else facts.acct_session_id[:most]
 
 
-def cut(row: RadacctRow, widths: Mapping[str, int]) -> tuple[RadacctRow, int]:
-    """Return a row whose texts fit their columns, and how many were cut."""
-    said = {name: getattr(row, name) for name in COLUMNS}
-    long = [
-        name for name, width in widths.items() if len(str(said.get(name) or "")) > width and name not in TIMES
-    ]
-    for name in long:
-        value = said[name]
+def fit(row: RadacctRow, widths: Mapping[str, int], mosts: Mapping[str, int]) -> tuple[RadacctRow, int]:
+    """Return a row that its columns take, and how many of its values had to give: a long text, a great number.
+
+    No text has a NUL, which PostgreSQL takes in none.
+    """
+    fitting: dict[str, str | int] = {}
+    lost = 0
+    for name in COLUMNS:
+        value = getattr(row, name)
         if isinstance(value, str):
-            said[name] = value[: widths[name]]
-    return (RadacctRow(**said) if long else row), len(long)
+            fitted: str | int = plain(value)[: widths.get(name)]
+            lost += len(value) > widths.get(name, len(value))
+        elif isinstance(value, int) and name in mosts:
+            fitted = min(max(value, 0), mosts[name])
+            lost += fitted != value
+        else:
+            continue
+        if fitted != value:
+            fitting[name] = fitted
+    return (replace(row, **fitting) if fitting else row), lost  # type: ignore[arg-type]
+
+
+def plain(value: str) -> str:
+    """Return a text that every database takes: without NUL, and with nothing that is no character."""
+    if "\0" in value:
+        value = value.replace("\0", "")
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+
+def is_of_session(row: RadacctRow, facts: SessionFacts) -> bool:
+    """Tell whether an open row that somebody else began is of this session, and not a ghost of an older one.
+
+    Ids are used again: the row must have begun when this session has, and nothing in it may be beyond what the NAS
+    says now. Where the NAS never says how long a session is, the row must have been kept up until lately.
+    """
+    began, kept_up = row.acctstarttime, row.acctupdatetime or row.acctstarttime
+    if row.nasipaddress.split("/")[0] != facts.nas_address or began is None or kept_up is None:
+        return False
+    beyond = (
+        kept_up > max(facts.updated_at, facts.started_at) + _CLOCKS_S
+        or (row.acctinputoctets or 0) > facts.acct_input_octets
+        or (row.acctoutputoctets or 0) > facts.acct_output_octets
+    )
+    if beyond:
+        return False
+    if facts.session_time_s:
+        near = abs(began - facts.started_at) <= _NEAR_S
+        return near and (row.acctsessiontime or 0) <= facts.session_time_s + _CLOCKS_S
+    return began <= facts.started_at + _NEAR_S and kept_up >= facts.started_at - _QUIET_S
 
 
 def cause_name(slug: str | None) -> str | None:

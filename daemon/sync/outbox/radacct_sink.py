@@ -7,11 +7,12 @@ order of their commits: importers read by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.clock import Clock
@@ -20,15 +21,18 @@ from daemon.store import radacct_rows
 from daemon.store.radacct_rows import Minted
 from daemon.store.writer import Writer
 from daemon.sync.outbox.model import Acked, Delivery, Event, Later, Receipt, Stream
-from daemon.sync.outbox.radacct_merge import RadacctRow, SessionFacts, cut, merge, new_row, shown_id
+from daemon.sync.outbox.radacct_engine import ANSWER_S, begun, is_of_a_row, said
+from daemon.sync.outbox.radacct_merge import RadacctRow, SessionFacts, fit, merge, new_row
+from daemon.sync.outbox.radacct_mint import Mint
 from daemon.sync.outbox.radacct_rejects import RejectTable, add_each, look_at_rejects
-from daemon.sync.outbox.radacct_table import RadacctTable, TableUnusable, look, short
+from daemon.sync.outbox.radacct_table import RadacctTable, TableUnusable, look
+from daemon.sync.outbox.radacct_waiting import Pace, Waiting
 
-_STATEMENT_S = 10
 _MINUTE_S = 60.0
-_MYSQL_ROW_ERRORS = frozenset(
-    {1264, 1292, 1366, 1406, 3819, 4025}
-)  # out of range, too long, a CHECK that failed
+_TURN_S = 2.0  # between two looks at who waits
+_PAUSE_S = 15.0  # after one that failed
+_AT_ONCE = 200  # new rows in one transaction
+_PRUNE_S = 600.0
 
 
 class Finder(Protocol):
@@ -40,6 +44,16 @@ class Finder(Protocol):
 
     async def facts(self, events: Sequence[Event]) -> Mapping[int, Sequence[SessionFacts]]:
         """Return the sessions of each event by its number, as they are now."""
+
+    async def of_uids(self, uids: Sequence[int]) -> Mapping[int, SessionFacts]:
+        """Return sessions by their numbers, those that are kept."""
+
+    def is_live(self, uid: int) -> bool:
+        """Tell whether a session is in memory; then the store may not have it yet."""
+
+    @property
+    def unsaid(self) -> int:
+        """How many sessions could not be said in the words of radacct."""
 
     def nas_address(self, event: Event) -> str | None:
         """Return the address of the NAS that an event names, None where it is not known."""
@@ -68,8 +82,9 @@ class RadacctCounts:
     updated: int = 0
     adopted: int = 0
     renamed: int = 0  # Acct-Session-Ids that another session had there
-    cut: int = 0  # texts too long for their column
+    cut: int = 0  # texts too long for their column, numbers too great
     refused: int = 0  # rows that the database does not take, whatever is tried
+    gone: int = 0  # sessions that waited for their row, and are not kept any more
 
 
 class RadacctSink:
@@ -100,8 +115,43 @@ class RadacctSink:
         self._log = log
         self._table: RadacctTable | None = None
         self._rejects: RejectTable | None = None
-        self._held: dict[int, float] = {}  # sessions of unknown logins, since when
-        self._room, self._room_at = float(options.new_rows_per_min), clock.monotonic()
+        self._busy = asyncio.Lock()  # streams deliver at once: a session has its keys and its row once
+        self._mint = Mint(options.name, store, writer, distinct_ids=options.distinct_ids)
+        self._pace = Pace(options.new_rows_per_min, clock)
+        self.waiting = Waiting(options.name, store, writer, clock, options.hold_s)
+        self._unsaid = 0  # as last told
+
+    def tasks(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        """Return what is to run for ever, by name."""
+        return [(f"radacct-{self.name}", self.run)]
+
+    async def run(self) -> None:
+        """Write the rows of those who wait, and forget keys of sessions that are gone, for ever."""
+        pruned_at = self._clock.monotonic()
+        pause_s = _TURN_S
+        while True:
+            await self._clock.sleep(pause_s)
+            pause_s = _TURN_S
+            try:
+                async with self._busy:
+                    await self.waiting.load()
+                    while len(self.waiting) and await self._drain(await self._looked_at()) == _AT_ONCE:
+                        pass
+                if self._clock.monotonic() - pruned_at > _PRUNE_S:
+                    pruned_at = self._clock.monotonic()
+                    await self._prune()
+            except (StoreUnavailable, TableUnusable, OSError, SQLAlchemyError, TimeoutError):
+                self._table = None  # the deliveries say what is wrong
+                pause_s = _PAUSE_S
+
+    async def _prune(self) -> None:
+        gone = [1]
+
+        async def prune(connection: AsyncConnection) -> None:
+            gone.append(await radacct_rows.prune(connection, self.name, self._finder.is_live))
+
+        while gone[-1]:
+            await self._writer.commit(prune)
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Bring the rows of the sessions that events are about up to date."""
@@ -113,18 +163,21 @@ class RadacctSink:
         if not events:
             return Later("the sessions of these records are not folded yet", 0.2)
         try:
-            through = await (
-                self._reject(events) if delivery.stream is Stream.AUTH_REJECTS else self._take(events)
-            )
+            if delivery.stream is Stream.AUTH_REJECTS:
+                async with asyncio.timeout(ANSWER_S):
+                    through: int | None = await self._reject(events)
+            else:
+                async with self._busy:
+                    through = await self._take(events)
         except StoreUnavailable as error:
             return Later(str(error))
         except TableUnusable as error:
             return Later(str(error), _MINUTE_S)
         except (OSError, SQLAlchemyError, TimeoutError) as error:
             self._table = self._rejects = None  # its shape may be another when it is back
-            return Later(_said(error))
+            return Later(said(error))
         if through is None:
-            return Later("as many new rows as a minute may have are there", 2.0)
+            return Later("as many sessions as may wait for a new row do so", 2.0)
         return Acked(through + base)
 
     async def _reject(self, events: Sequence[Event]) -> int:
@@ -132,24 +185,36 @@ class RadacctSink:
         if self._rejects is None:
             self._rejects = await look_at_rejects(self._engine, self._options.table)
         self.counts.refused += await add_each(
-            self._engine, self._rejects, events, self._finder.nas_address, _is_of_a_row
+            self._engine, self._rejects, events, self._finder.nas_address, is_of_a_row
         )
         return events[-1].seq
 
-    async def _take(self, events: Sequence[Event]) -> int | None:
-        """Write the sessions of events in their order; return the number of the last event done, None for none."""
+    async def _looked_at(self) -> RadacctTable:
         if self._table is None:
             self._table = RadacctTable(await look(self._engine, self._options.table))
+        return self._table
+
+    async def _take(self, events: Sequence[Event]) -> int | None:
+        """Write the sessions of events, or let them wait for their row; return the last event done, None for none.
+
+        What has its row is brought up to date at once, however many new ones there are.
+        """
+        table = await self._looked_at()
+        await self.waiting.load()
         found = await self._finder.facts(events)
-        wanted = {each.uid: each for sessions in found.values() for each in sessions if self._is_due(each)}
+        self._tell_unsaid()
+        wanted = {each.uid: each for sessions in found.values() for each in sessions}
         minted = await radacct_rows.find(self._store, self.name, list(wanted))
-        room = self._refill()
-        fresh = [uid for uid in wanted if uid not in minted]
-        barred = frozenset(fresh[room:])
-        todo = {uid: each for uid, each in wanted.items() if uid not in barred}
-        if todo:
-            await self._write(todo, minted)
-        self._room -= min(len(fresh), room)
+        todo = {uid: each for uid, each in wanted.items() if uid in minted or each.of_event}
+        await self._write(table, todo, minted)
+        await self._drain(table)
+        waits = [each for uid, each in wanted.items() if uid not in todo and uid not in self.waiting.queue]
+        due = [each for each in waits if self.waiting.is_due(each)]
+        room = self._pace.room
+        await self._write(table, {each.uid: each for each in due[:room]}, {})
+        self.waiting.promote(due[room:])
+        queued = [each for each in due[room:] if each.uid not in self.waiting.queue]
+        barred = await self.waiting.add(queued, [each for each in waits if not self.waiting.is_due(each)])
         through = None
         for event in events:
             if any(each.uid in barred for each in found.get(event.seq, ())):
@@ -157,96 +222,68 @@ class RadacctSink:
             through = event.seq
         return through
 
-    def _is_due(self, facts: SessionFacts) -> bool:
-        """Tell whether a session may have its row: an importer skips rows of unknown logins for good."""
-        if facts.known:
-            self._held.pop(facts.uid, None)
-            return True
-        since = self._held.setdefault(facts.uid, self._clock.monotonic())
-        return self._clock.monotonic() - since >= self._options.hold_s or facts.closed_at is not None
+    async def _drain(self, table: RadacctTable) -> int:
+        """Write rows of those who wait, as many as the pace allows; return how many those were."""
+        if not len(self.waiting):
+            return 0
+        room = min(self._pace.room, _AT_ONCE)
+        queue, held = self.waiting.next(room)
+        found = await self._finder.of_uids([*queue, *held])
+        self._tell_unsaid()
+        gone = [uid for uid in (*queue, *held) if uid not in found]
+        self.counts.gone += len(gone)
+        await self.waiting.done(gone)
+        self.waiting.promote([found[uid] for uid in held if uid in found and self.waiting.is_due(found[uid])])
+        turn, _ = self.waiting.next(room)
+        todo = {uid: found[uid] for uid in turn if uid in found}
+        await self._write(table, todo, await radacct_rows.find(self._store, self.name, list(todo)))
+        return len(todo)
 
-    def _refill(self) -> int:
-        now, most = self._clock.monotonic(), self._options.new_rows_per_min
-        self._room = min(float(most), self._room + (now - self._room_at) * most / _MINUTE_S)
-        self._room_at = now
-        return int(self._room)
+    def _tell_unsaid(self) -> None:
+        more, self._unsaid = self._finder.unsaid - self._unsaid, self._finder.unsaid
+        if more:
+            self._log("radacct-session-unsaid", sink=self.name, sessions=more)
 
-    async def _write(self, todo: Mapping[int, SessionFacts], minted: Mapping[int, Minted]) -> None:
-        fresh = await self._mint([each for uid, each in todo.items() if uid not in minted])
-        known = {**minted, **fresh}
+    async def _write(
+        self, table: RadacctTable, todo: Mapping[int, SessionFacts], minted: Mapping[int, Minted]
+    ) -> None:
+        """Write rows. New ones take from the pace, and nobody waits for them any more."""
+        if not todo:
+            return
+        known = dict(minted)
+        await self._write_some(table, todo, known)
+        self._pace.take(len(todo.keys() - minted.keys()))
+        await self.waiting.done(list(todo))
+
+    async def _write_some(
+        self, table: RadacctTable, todo: Mapping[int, SessionFacts], known: dict[int, Minted]
+    ) -> None:
+        """Write rows, in ever smaller parts where the database refuses one: that one does not keep the others."""
         try:
-            await self._transaction(todo, known)
-        except DBAPIError as error:
-            if not _is_of_a_row(error):
+            fresh = [each for uid, each in todo.items() if uid not in known]
+            if fresh:
+                coined = await self._mint.coin(self._engine, table, fresh)
+                known |= coined.keys
+                self.counts.adopted += coined.adopted
+                self.counts.renamed += coined.renamed
+            await self._transaction(table, todo, known)
+        except (SQLAlchemyError, ValueError, OverflowError) as error:
+            if not is_of_a_row(error):
                 raise
-            for uid, facts in todo.items():  # one that the database refuses does not keep the others
-                await self._write_one(uid, facts, known)
+            uids = list(todo)
+            if len(uids) == 1:
+                self.counts.refused += 1
+                self._log("radacct-row-refused", sink=self.name, session=uids[0], why=said(error))
+                return
+            middle = len(uids) // 2
+            for part in (uids[:middle], uids[middle:]):
+                await self._write_some(table, {uid: todo[uid] for uid in part}, known)
 
-    async def _write_one(self, uid: int, facts: SessionFacts, known: Mapping[int, Minted]) -> None:
-        try:
-            await self._transaction({uid: facts}, known)
-        except DBAPIError as error:
-            if not _is_of_a_row(error):
-                raise
-            self.counts.refused += 1
-            self._log("radacct-row-refused", sink=self.name, session=uid, why=_said(error))
-
-    async def _mint(self, facts: Sequence[SessionFacts]) -> dict[int, Minted]:
-        """Give sessions their keys and keep them, before the table has any of it: a crash between changes nothing."""
-        if not facts:
-            return {}
-        assert self._table is not None
-        table = self._table
-        async with self._engine.begin() as connection:
-            await short(connection, table.shape.mysql, _STATEMENT_S)
-            adopted = await self._adoptable(connection, facts)
-            pairs = [(each.acct_session_id, each.username) for each in facts]
-            taken = await table.taken(connection, pairs) if self._options.distinct_ids else []
-        found: dict[int, Minted] = {}
-        mine: set[str] = set()  # ids that sessions of this very run show
-        for each in facts:
-            old = adopted.get(each.uid)
-            if old is not None:
-                self.counts.adopted += 1
-                found[each.uid] = Minted(each.uid, old.acctuniqueid, old.acctsessionid)
-                continue
-            others = [row for row in taken if row[2] == each.acct_session_id and row[0] != each.unique_id()]
-            clash = any(is_open or username == each.username for _, username, _, is_open in others)
-            clash = self._options.distinct_ids and (clash or each.acct_session_id in mine)
-            mine.add(each.acct_session_id)
-            self.counts.renamed += clash
-            shown = shown_id(each, clash, table.shape.widths.get("acctsessionid"))
-            found[each.uid] = Minted(each.uid, each.unique_id(), shown)
-
-        async def save(connection: AsyncConnection) -> None:
-            await radacct_rows.save(connection, self.name, list(found.values()))
-
-        await self._writer.commit(save)
-        return found
-
-    async def _adoptable(
-        self, connection: AsyncConnection, facts: Sequence[SessionFacts]
-    ) -> dict[int, RadacctRow]:
-        """Return open rows that FreeRADIUS wrote for sessions whose Start we have not seen, by session."""
-        assert self._table is not None
-        lost = {
-            (each.username, each.acct_session_id, each.nas_address): each.uid
-            for each in facts
-            if not each.start_seen
-        }
-        if not lost:
-            return {}
-        rows = await self._table.open_of(connection, list(lost))
-        ours = await radacct_rows.known(self._store, self.name, [row.acctuniqueid for row in rows.values()])
-        return {
-            lost[name]: row for name, row in rows.items() if name in lost and row.acctuniqueid not in ours
-        }
-
-    async def _transaction(self, todo: Mapping[int, SessionFacts], known: Mapping[int, Minted]) -> None:
-        assert self._table is not None
-        table, shape = self._table, self._table.shape
-        async with self._engine.begin() as connection:
-            await short(connection, shape.mysql, _STATEMENT_S)
+    async def _transaction(
+        self, table: RadacctTable, todo: Mapping[int, SessionFacts], known: Mapping[int, Minted]
+    ) -> None:
+        shape = table.shape
+        async with begun(self._engine) as connection:
             await table.serialise(connection)
             now = await table.now(connection)
             there = await table.find(connection, [known[uid].unique_id for uid in todo])
@@ -261,7 +298,7 @@ class RadacctSink:
                     if old is not None
                     else new_row(facts, names.unique_id, names.shown_id, now)
                 )
-                row, shortened = cut(row, shape.widths)
+                row, shortened = fit(row, shape.widths, shape.mosts)
                 cuts += shortened
                 if old is None:
                     new.append(row)
@@ -272,17 +309,3 @@ class RadacctSink:
         self.counts.inserted += len(new)
         self.counts.updated += len(changed)
         self.counts.cut += cuts
-
-
-def _is_of_a_row(error: DBAPIError) -> bool:
-    """Tell whether a database refused a row for what it says, which asking again does not change."""
-    if isinstance(error, (DataError, IntegrityError)):
-        return True
-    codes: tuple[object, ...] = getattr(error.orig, "args", ())
-    return bool(codes) and codes[0] in _MYSQL_ROW_ERRORS
-
-
-def _said(error: Exception) -> str:
-    """Return what a database said, without statement and values."""
-    lines = str(getattr(error, "orig", None) or error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__

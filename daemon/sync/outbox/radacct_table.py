@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
+    Integer,
     MetaData,
+    SmallInteger,
     String,
     Table,
     bindparam,
@@ -21,13 +24,13 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
-    text,
     tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from daemon.errors import DaemonError
+from daemon.sync.outbox.radacct_engine import begun
 from daemon.sync.outbox.radacct_merge import COLUMNS, TIMES, RadacctRow
 
 _NEEDED = frozenset(
@@ -46,11 +49,12 @@ class TableUnusable(DaemonError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A table as it is: its columns by our names, and how many characters the narrow ones take."""
+    """A table as it is: its columns by our names, how many characters the narrow ones take, how much the numbers."""
 
     table: Table
     names: tuple[str, ...]
     widths: Mapping[str, int]
+    mosts: Mapping[str, int]
     mysql: bool
 
     def column(self, name: str) -> Column[Any]:
@@ -67,19 +71,32 @@ async def look(engine: AsyncEngine, name: str) -> Shape:
     lacking = _NEEDED - set(table.c.keys())
     if lacking:
         raise TableUnusable(f"{name} lacks {', '.join(sorted(lacking))}")
-    shape = Shape(table, names, {}, engine.dialect.name != "postgresql")
+    shape = Shape(table, names, {}, {}, engine.dialect.name != "postgresql")
     widths = {
         each: length
         for each in names
         if isinstance(kind := shape.column(each).type, String) and (length := kind.length) is not None
     }
-    return Shape(table, names, widths, shape.mysql)
+    mosts = {
+        each: most for each in names if (most := _most(shape.column(each))) is not None and each not in TIMES
+    }
+    return Shape(table, names, widths, mosts, shape.mysql)
+
+
+def _most(column: Column[Any]) -> int | None:
+    """Return the greatest number that a column surely takes, None where it is no column of whole numbers."""
+    kind = column.type
+    if not isinstance(kind, Integer):
+        return None
+    if isinstance(kind, BigInteger):
+        return (1 << 63) - 1
+    return (1 << 15) - 1 if isinstance(kind, SmallInteger) else (1 << 31) - 1
 
 
 async def reflected(engine: AsyncEngine, name: str) -> Table | None:
     """Return a table as the database has it, `schema.table` or `table`; None where there is none."""
     schema, _, bare = name.rpartition(".")
-    async with engine.connect() as connection:
+    async with begun(engine) as connection:
         return await connection.run_sync(_reflect, bare, schema or None)
 
 
@@ -130,14 +147,13 @@ class RadacctTable:
         return {row.acctuniqueid: row for row in map(self._row, rows)}
 
     async def open_of(
-        self, connection: AsyncConnection, names: Sequence[tuple[str, str, str]]
-    ) -> dict[tuple[str, str, str], RadacctRow]:
-        """Return open rows by (user name, Acct-Session-Id, NAS address), the newest of each."""
+        self, connection: AsyncConnection, names: Sequence[tuple[str, str]]
+    ) -> list[RadacctRow]:
+        """Return open rows of these (user name, Acct-Session-Id), the newest first."""
         c = self.shape.table.c
-        mine = tuple_(c.username, c.acctsessionid).in_([each[:2] for each in names])
-        query = self._select().where(mine, c.acctstoptime.is_(None)).order_by(c.radacctid)
-        found = map(self._row, await connection.execute(query.with_for_update()))
-        return {(row.username, row.acctsessionid, row.nasipaddress): row for row in found}
+        query = self._select().where(tuple_(c.username, c.acctsessionid).in_(names), c.acctstoptime.is_(None))
+        found = await connection.execute(query.order_by(c.radacctid.desc()).with_for_update())
+        return [self._row(each) for each in found]
 
     async def taken(
         self, connection: AsyncConnection, sessions: Sequence[tuple[str, str]]
@@ -185,11 +201,3 @@ class RadacctTable:
             elif name not in _INTS:
                 said[name] = None if value is None else str(value)
         return RadacctRow(**{**said, "username": said["username"] or ""})
-
-
-async def short(connection: AsyncConnection, mysql: bool, seconds: int) -> None:
-    """Give up on statements of this transaction that take longer: a lock of somebody else must not keep us."""
-    if mysql:
-        await connection.execute(text(f"SET SESSION innodb_lock_wait_timeout = {int(seconds)}"))
-    else:
-        await connection.execute(select(func.set_config("statement_timeout", f"{int(seconds)}s", True)))

@@ -29,11 +29,17 @@ _GATHER = (
 )
 _PAUSE_S = 0.01  # between two rows that are written anew: acknowledgements come in between
 _OF_SESSIONS = (int(AcctStatus.START), int(AcctStatus.STOP), int(AcctStatus.INTERIM_UPDATE))
+_MOST_S = 5.0  # that one call takes, about: then the room is measured again
+_MOST_LOOKED = 20_000  # records that one call looks at
+_AT_ONCE = 20_000  # needless records that are handed to the store at one time: a row has fewer
 _DROP = 500  # events of class C in one transaction
 
 
 class Squeeze:
-    """Gives up what may be given up. `elided` and `dropped` count records and events, `saved_octets` what it gained."""
+    """Gives up what may be given up. `elided` and `dropped` count records and events, `saved_octets` what it gained.
+
+    `more` says whether the last call of `interims` came to an end before it was done.
+    """
 
     def __init__(
         self,
@@ -50,6 +56,9 @@ class Squeeze:
         self._belief = belief
         self._coalescer = Coalescer()
         self._reached = 0
+        self._needless: Sequence[int] = ()  # found, and not elided yet but for the first `_done`
+        self._done = 0
+        self.more = False
         self.elided = 0
         self.dropped = 0
         self.saved_octets = 0
@@ -62,24 +71,36 @@ class Squeeze:
     async def interims(self, after_seq: int, through_seq: int) -> int:
         """Elide needless interims after one number up to another; return how many went. Raises StoreUnavailable.
 
-        What was looked at before is not looked at again, but for the last report of each session.
+        Takes some seconds, and goes on with the next call where it ended. What was looked at before is not looked at
+        again, but for the last report of each session.
         """
-        at = max(after_seq, self._reached)
-        before = self.elided
-        while at < through_seq:
-            page = await journal.page(self._engine, at, min(_PAGE, through_seq - at))
-            if not page:
+        end_s = self._clock.monotonic() + _MOST_S
+        before, looked = self.elided, 0
+        self.more = True
+        while await self._elide(end_s):
+            at = max(after_seq, self._reached)
+            if at >= through_seq and not self._coalescer.found:
+                self.more = False
                 break
-            for number, told in enumerate(page, 1):
-                self._look(told)
-                if number % _SLICE == 0:
-                    await asyncio.sleep(0)
-            at = page[-1].seq
-            if self._coalescer.found >= _GATHER:
-                await self._elide(self._coalescer.take())
-        await self._elide(self._coalescer.take())
-        self._reached = max(at, self._reached)
+            if looked >= _MOST_LOOKED or self._clock.monotonic() >= end_s:
+                break
+            found = await self._look_on(at, through_seq)
+            looked += found
+            if not found:
+                through_seq = at  # the journal ends here
         return self.elided - before
+
+    async def _look_on(self, at: int, through_seq: int) -> int:
+        """Look at a page after a number; return how many records it had. What is needless is set aside at the end."""
+        page = await journal.page(self._engine, at, min(_PAGE, through_seq - at)) if at < through_seq else []
+        for number, told in enumerate(page, 1):
+            self._look(told)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
+        self._reached = page[-1].seq if page else at
+        if not page or self._reached >= through_seq or self._coalescer.found >= _GATHER:
+            self._needless, self._done = self._coalescer.take(), 0
+        return len(page)
 
     def _look(self, told: Told) -> None:
         record = told.record
@@ -94,14 +115,18 @@ class Squeeze:
         profile = self._profile_of(record.tenant, record.nas)
         self._coalescer.feed(report.read(told.seq, record, packet, profile, self._belief()))
 
-    async def _elide(self, left: list[int]) -> None:
-        """Write rows anew without what is needless, one row in a transaction."""
-        while left:
-            last, gone, saved = await self._elide_row(left)
-            left = left[bisect_right(left, last) :]
+    async def _elide(self, end_s: float) -> bool:
+        """Write rows anew without what was found needless, one in a transaction; False where time is over first."""
+        while self._done < len(self._needless):
+            if self._clock.monotonic() >= end_s:
+                return False
+            last, gone, saved = await self._elide_row(self._needless[self._done : self._done + _AT_ONCE])
+            self._done = bisect_right(self._needless, last, self._done)
             self.elided += gone
             self.saved_octets += saved
             await self._clock.sleep(_PAUSE_S)
+        self._needless, self._done = (), 0
+        return True
 
     async def _elide_row(self, seqs: Sequence[int]) -> tuple[int, int, int]:
         done: list[tuple[int, int, int]] = []

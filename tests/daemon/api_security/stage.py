@@ -111,7 +111,7 @@ class Stage:
         await edge.start()
         assert edge._ports is not None
         api, admin = (each._server.config.app for each in edge._ports._servers)
-        self.app, self.admin = cast("FastAPI", api), cast("FastAPI", cast("Any", admin)._app)
+        self.app, self.admin = (cast("FastAPI", cast("Any", each)._app) for each in (api, admin))
         self.security = edge._security
         self.security.sources = Sources(1_000_000, 1.0)  # the tests guess a lot
         for tenant in (*TENANTS, "*"):

@@ -105,6 +105,17 @@ def test_wrong_command_lines_say_what_was_expected(store: Store, tmp_path: Path)
     asyncio.run(go())
 
 
+def test_a_tenant_that_there_is_not_is_told(store: Store, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with commands(store, tmp_path) as (_, run):
+            done = await run("create", "x", "--scope", "viewer", "--tenant", "nosuch")
+            assert done.exit_code == 0
+            assert "Note: no tenant has the id nosuch now; there are none" in done.stderr
+            assert "Note" not in (await run("create", "x", "--scope", "viewer", "--all-tenants")).output
+
+    asyncio.run(go())
+
+
 def test_every_command_has_an_example() -> None:
     for command in (group, *group.commands.values()):
         assert "Example: dotmac-edge apikey" in (command.help or "")

@@ -218,13 +218,20 @@ def test_a_source_that_guesses_is_stopped_and_others_are_not(store: Store, tmp_p
             wrong = {"X-Api-Key": "k0.guess"}
             told = [(await made.ask("GET", "/who", headers=wrong)).status_code for _ in range(5)]
             assert told == [401, 401, 401, 429, 429]
-            assert (await made.ask("GET", "/who", headers=key)).status_code == 429
-            assert (await made.ask("GET", "/who", source="192.0.2.8", headers=key)).status_code == 200
+            assert (
+                await made.ask("GET", "/who", headers=key)
+            ).status_code == 200  # others' failures are not its own
+            bearer = {"Authorization": "Bearer a.b.c"}
+            assert (await made.ask("GET", "/who", headers=bearer)).status_code == 429
+            name, _, secret = (await made.key(purpose=Purpose.CLIENT))["X-Api-Key"].partition(".")
+            good = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+            assert (await made.ask("POST", "/api/v1/oauth/token", data=good)).status_code == 200
+            assert (await made.ask("GET", "/who", source="192.0.2.8", headers=wrong)).status_code == 401
             form = {"grant_type": "client_credentials", "client_id": "c0", "client_secret": "x"}
             assert (await made.ask("POST", "/api/v1/oauth/token", data=form)).status_code == 429
             assert (await made.ask("GET", "/who")).status_code == 401  # without a guess
             await made.clock.advance(10)
-            assert (await made.ask("GET", "/who", headers=key)).status_code == 200
+            assert (await made.ask("GET", "/who", headers=wrong)).status_code == 401
 
     asyncio.run(go())
 
@@ -299,6 +306,12 @@ def test_every_mutation_on_either_door_is_in_the_audit_once(store: Store, tmp_pa
             name = key["X-Api-Key"].partition(".")[0]
             assert [each.actor for each in rows] == [*[f"key k ({name})"] * 4, "root (uid 0)"]
             assert rows[0].reason == "r1"
+            await made.ask("POST", "/things/thing?tenant=beta", headers=await made.key())
+            (
+                row,
+                *_,
+            ) = await made.audit()  # a value that is a part of the path itself, and a tenant that was named
+            assert (row.action, row.tenant) == ("POST /things/{name}", "beta")
 
     asyncio.run(go())
 
@@ -383,6 +396,42 @@ def test_nobody_gives_away_what_it_has_not(store: Store, tmp_path: Path) -> None
                 assert gone.status_code == 404
             listed = (await made.ask("GET", "/api/v1/api-keys", headers=own)).json()["items"]
             assert {each["tenant"] for each in listed} == {"alpha"}
+
+    asyncio.run(go())
+
+
+def test_what_a_key_makes_ends_with_it_and_asks_no_more_often(store: Store, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with desk(store, tmp_path) as made:
+            end = made.clock.wall() + 600
+            own = await made.key("admin", expires_at=end, rate_per_s=50.0)
+
+            async def make(by: dict[str, str], **fields: Any) -> tuple[dict[str, Any], dict[str, str]]:
+                body = {"name": "n", "scopes": ["admin"], **fields}
+                told = (await made.ask("POST", "/api/v1/api-keys", headers=by, json=body)).json()
+                return told, {"X-Api-Key": told["secret"]}
+
+            told, child = await make(own)
+            assert (told["expires_at"], told["rate_per_s"]) == (end, 50.0)
+            assert told["parent"] == own["X-Api-Key"].partition(".")[0]
+            told, grandchild = await make(child, expires_s=86_400, rate_per_s=1_000)
+            assert (told["expires_at"], told["rate_per_s"]) == (end, 50.0)
+            told, _ = await make(child, expires_s=60, rate_per_s=1)
+            assert (told["expires_at"], told["rate_per_s"]) == (made.clock.wall() + 60, 1.0)
+            for key in (child, grandchild):
+                assert (await made.ask("GET", "/who", headers=key)).status_code == 200
+            other = await made.key("admin")
+            gone = await made.ask("DELETE", f"/api/v1/api-keys/{told['parent']}", headers=other)
+            assert gone.json()["state"] == "revoked"
+            assert [
+                (await made.ask("GET", "/who", headers=key)).status_code for key in (child, grandchild)
+            ] == [
+                401,
+                401,
+            ]
+            assert (await made.ask("GET", "/who", headers=own)).status_code == 200
+            await made.security.load()  # as after a restart
+            assert (await made.ask("GET", "/who", headers=grandchild)).status_code == 401
 
     asyncio.run(go())
 

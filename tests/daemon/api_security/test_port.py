@@ -21,8 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fastapi import FastAPI
 
 from daemon.api.application import api_app
+from daemon.api.security.names import Name, names_of, read_name
 from daemon.api.security.options import CertificatePrincipal, PortOptions, TlsOptions
-from daemon.api.security.tls import Tls, TlsUnusable, names_of
+from daemon.api.security.tls import Tls, TlsUnusable
 from daemon.api.server import ApiServer, listen_tcp
 from daemon.api.services import Services
 from tests.daemon.api_security.test_doors import Desk, Hollow, desk
@@ -189,7 +190,7 @@ def test_a_client_is_who_its_certificate_says(store: Store, tmp_path: Path) -> N
         (tmp_path / "theirs").mkdir()
         forged = stranger.write(tmp_path / "theirs", "platform")
         people = {
-            "CN=platform,O=Example": CertificatePrincipal(
+            "subject:CN=platform,O=Example": CertificatePrincipal(
                 name="platform", scopes=("viewer",), tenant="alpha"
             ),
             "URI:spiffe://example/edge": CertificatePrincipal(name="another edge", scopes=("admin",)),
@@ -289,16 +290,57 @@ def test_the_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
         Tls(TlsOptions(certificate=public, key=private), ClockTwin())
 
 
-def test_names_are_the_subject_and_the_alternative_names() -> None:
+def test_names_are_the_subject_the_alternative_names_and_the_common_name_each_with_its_kind() -> None:
     shown = {
         "subject": ((("countryName", "NG"),), (("commonName", "platform"),)),
-        "subjectAltName": (("DNS", "p.example"), ("URI", "spiffe://x")),
+        "subjectAltName": (("DNS", "P.example"), ("URI", "spiffe://x"), ("IP Address", "192.0.2.1")),
     }
-    assert names_of(shown) == (
-        *("C=NG,CN=platform", "DNS:p.example", "URI:spiffe://x"),
-        *("p.example", "spiffe://x", "platform"),
-    )
+    assert set(names_of(shown)) == {
+        Name("subject", "C=NG,CN=platform"),
+        Name("DNS", "p.example"),
+        Name("URI", "spiffe://x"),
+        Name("", "p.example"),
+        Name("", "spiffe://x"),
+        Name("CN", "platform"),
+    }
+    del shown["subjectAltName"]
+    assert read_name("Platform") in names_of(shown)
     assert names_of(None) == names_of({}) == ()
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"subject": ((("commonName", "platform,O=Example"),),)},
+        {"subject": ((("commonName", "platform"), ("organizationName", "Example")),)},
+        {"subject": ((("commonName", "c7"),),), "subjectAltName": (("URI", "CN=platform,O=Example"),)},
+        {
+            "subject": ((("commonName", "c7"),),),
+            "subjectAltName": (("URI", "subject:CN=platform,O=Example"),),
+        },
+        {"subject": ((("commonName", "c7"),),), "subjectAltName": (("URI", "DNS:p.example"),)},
+        {
+            "subject": ((("commonName", "c7"),),),
+            "subjectAltName": (("DNS", "spiffe://x"), ("URI", "p.example")),
+        },
+        {"subject": ((("commonName", "c7"),),), "subjectAltName": (("email", "p.example"),)},
+        {"subject": ((("commonName", "spiffe://x"),),)},
+        {"subject": ((("commonName", "DNS:p.example"),),)},
+        {"subject": ((("commonName", "p.example"),),), "subjectAltName": (("DNS", "other.example"),)},
+        {"subject": ((("commonName", "a"),), (("commonName", "p.example"),))},
+    ],
+)
+def test_what_one_field_of_a_certificate_says_never_passes_for_another(forged: dict[str, Any]) -> None:
+    entries = ("subject:CN=platform,O=Example", "DNS:p.example", "spiffe://x", "p.example", "CN:p.example")
+    kept = entries[:4] if forged["subject"] == ((("commonName", "p.example"),),) else entries
+    assert not {read_name(each) for each in kept} & set(names_of(forged))
+
+
+def test_a_subject_is_escaped_as_rfc_4514_has_it() -> None:
+    told = names_of(
+        {"subject": ((("commonName", ' a"b\\c+d;e<f>g=h\0 '),), (("organizationName", "#x, y"),))}
+    )
+    assert told[0].value == 'CN=\\ a\\"b\\\\c\\+d\\;e\\<f\\>g\\=h\\00\\ ,O=\\#x\\, y'
 
 
 # --- connections that dawdle -----------------------------------------------------------------------

@@ -157,6 +157,8 @@ def test_a_changed_claim_breaks_the_signature() -> None:
         ({"exp": True}, "token-malformed"),
         ({"exp": float("nan")}, "token-malformed"),
         ({"exp": float("inf")}, "token-malformed"),
+        ({"exp": 10**400}, "token-malformed"),
+        ({"nbf": -(10**400)}, "token-malformed"),
         ({"aud": "another"}, "token-audience"),
         ({"aud": ["another", "third"]}, "token-audience"),
         ({"aud": ...}, "token-without-aud"),

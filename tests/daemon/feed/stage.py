@@ -20,7 +20,7 @@ from daemon.store.seal import Sealer
 from daemon.store.writer import Writer
 from daemon.sync.apply import Apply
 from daemon.sync.feed.brake import USUAL, BrakeOptions
-from daemon.sync.feed.digest import BUCKETS, Buckets, bucket_of, object_digest, root_of
+from daemon.sync.feed.digest import Buckets, bucket_of, object_digest, root_of
 from daemon.sync.feed.feed import FeedOptions, ReplicaFeed, Surroundings
 from daemon.sync.feed.feeds import Feeds
 from daemon.sync.feed.model import Applied, Batch, Item, Op, Refused, Trailer
@@ -114,6 +114,7 @@ class Edge:
         keys: Keys = NO_KEYS,
         beside: bool = False,
         commits: Any = None,
+        name: str = "main",
     ) -> None:
         self.clock = ClockTwin() if clock is None else clock
         self.engine = open_engine(path, busy_timeout_s=5.0, wal_checkpoint_pages=1000)
@@ -134,7 +135,7 @@ class Edge:
             on_change=self.told.extend,
             unrenderable=unrenderable,
         )
-        options = FeedOptions(name="main", tenant="demo", kinds=kinds, keys=keys, brake=brake, beside=beside)
+        options = FeedOptions(name=name, tenant="demo", kinds=kinds, keys=keys, brake=brake, beside=beside)
         self.feeds = Feeds([options], self.around)
         self.apply = Apply(self.index, self.writer, Sealer(KEY), self.clock, self._changed, self.owners)
         self.loader = DataLoader(self.index, self.apply, dictionary())
@@ -191,4 +192,4 @@ def served(platform: Platform, edge: Edge) -> bool:
     return wanted == set(known)
 
 
-__all__ = ["BUCKETS", "Edge", "Platform", "line", "plan", "served"]
+__all__ = ["Edge", "Platform", "line", "plan", "served"]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.errors import NotFound
+from daemon.replica.records import Nas, Secret, SecretKind
+from daemon.store.feed_rows import read_feeds, save_feed
+from daemon.store.schema import OBJECT
 from daemon.store.seal import Sealer
 from daemon.sync.feed.brake import BrakeOptions
 from daemon.sync.feed.digest import bucket_of
@@ -20,7 +28,14 @@ from daemon.sync.owners import OwnedByFeed
 from daemon.sync.problems import DataInvalid
 from tests.daemon.feed.stage import KEY, KINDS, Edge, Platform, line, plan
 
+SECRET = Secret(SecretKind.CLEARTEXT, b"secret-of-n1")
 Play = Callable[[Path], Coroutine[Any, Any, None]]
+
+
+def document(name: str) -> LoadRequest:
+    """Return a data file of an operator with one plan."""
+    text = f"[{{kind: tenant, id: demo}}, {{kind: plan, id: {name}, body: {{download: 1M, upload: 1M}}}}]"
+    return LoadRequest(octets=text.encode(), name="plan.yaml")
 
 
 def provider(subscribers: int = 3) -> Platform:
@@ -343,7 +358,8 @@ def test_the_brake_holds_a_snapshot_until_it_is_released_also_after_a_restart(tm
             assert edge.feed.brake == brake
             await edge.tidy()
             assert isinstance(await edge.feed.release_brake(), Applied)
-            assert (len(edge.index.tenants["demo"].subscribers), edge.feed.brake) == (56, None)
+            assert len(edge.index.tenants["demo"].subscribers) == 56
+            assert (await edge.feed.status()).brake is None
             assert (await edge.feed.digests()).root == platform.root()
 
     asyncio.run(scenario())
@@ -420,15 +436,15 @@ def test_one_bucket_is_repaired_at_a_revision(tmp_path: Path) -> None:
 
 def test_a_stored_object_that_is_damaged_shows_in_the_digests(tmp_path: Path) -> None:
     async def scenario() -> None:
-        from sqlalchemy import update
-
-        from daemon.store.schema import OBJECT
-
         path, platform = tmp_path / "edge.db", provider()
         async with Edge(path).running() as edge:
             await edge.load(platform)
             broken = update(OBJECT).where(OBJECT.c.id == "s1").values(body=b"{")
-            await edge.writer.commit(lambda rows: rows.execute(broken))  # type: ignore[arg-type]
+
+            async def damage(rows: AsyncConnection) -> None:
+                await rows.execute(broken)
+
+            await edge.writer.commit(damage)
         async with Edge(path).running() as edge:
             ours, theirs = (await edge.feed.digests()).buckets, platform.buckets()
             (bucket,) = (n for n in range(256) if ours[n] != theirs[n])
@@ -445,8 +461,6 @@ def test_only_what_the_platform_has_signed_is_applied_where_that_is_required(tmp
         private, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
         keys = Keys({"k1": private.public_key().public_bytes_raw()}, required=True)
         async with Edge(tmp_path / "edge.db", keys=keys).running() as edge:
-            from dataclasses import replace
-
             platform = provider()
             said = {"counts": {"plan": 1}, "key": "ed25519:k1", "sig": "x"}
             assert refusal(await edge.load(platform)) is Refusal.SIGNATURE
@@ -456,15 +470,132 @@ def test_only_what_the_platform_has_signed_is_applied_where_that_is_required(tmp
                 (private, "ed25519:k2", Refusal.SIGNATURE),
             ):
                 signature = sign(said, key)
-                signed = {"key": name, "signature": signature, "signed": signed_octets(said)}
+                signed: dict[str, Any] = {
+                    "key": name,
+                    "signature": signature,
+                    "signed": signed_octets(said),
+                }
                 staging = await edge.feed.snapshot("e1", platform.rev)
                 await staging.add(platform.all(), "")
-                done = await staging.finish(replace(platform.trailer(), **signed))
+                whole: dict[str, Any] = {"feed": "main", "epoch": "e1", "start_rev": platform.rev} | signed
+                done = await staging.finish(replace(platform.trailer(), **whole))
                 assert (None if isinstance(done, Applied) else done.why) is why
                 batch = replace(platform.batch(platform.rev, platform.rev + 1, []), **signed)
                 platform.rev += 1
                 done = await edge.feed.apply(batch)
                 assert (None if isinstance(done, Applied) else done.why) is why
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({}, None),
+        ({"feed": None}, Refusal.SIGNATURE),
+        ({"epoch": None}, Refusal.SIGNATURE),
+        ({"start_rev": None}, Refusal.SIGNATURE),
+        ({"feed": "other"}, Refusal.FEED),
+        ({"epoch": "e0"}, Refusal.EPOCH),
+        ({"start_rev": 3}, Refusal.MISMATCH),
+    ],
+)
+def test_the_signed_end_of_another_snapshot_ends_none(
+    tmp_path: Path, said: dict[str, Any], why: Refusal | None
+) -> None:
+    async def scenario() -> None:
+        private = Ed25519PrivateKey.generate()
+        keys = Keys({"k1": private.public_key().public_bytes_raw()}, required=True)
+        async with Edge(tmp_path / "edge.db", keys=keys).running() as edge:
+            platform = provider()
+            names: dict[str, Any] = {"feed": "main", "epoch": "e1", "start_rev": platform.rev}
+            names |= said
+            trailer = replace(
+                platform.trailer(), **names, key="ed25519:k1", signature=sign(names, private),
+                signed=signed_octets(names),
+            )  # fmt: skip
+            staging = await edge.feed.snapshot("e1", platform.rev)
+            await staging.add(platform.all(), "")
+            done = await staging.finish(trailer)
+            assert (None if isinstance(done, Applied) else done.why) is why
+
+    asyncio.run(scenario())
+
+
+def test_a_newer_version_is_brought_again_what_an_older_one_could_not_read(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        platform = provider()
+        async with Edge(tmp_path / "edge.db").running() as edge:
+            assert isinstance(await edge.load(platform), Applied)
+            platform.put("plan", "new", plan(colour="red"), schema=2)
+            platform.put("plan", "newer", plan(), schema=2, min_reader=2)
+            assert isinstance(await edge.follow(platform), Applied)
+            (row,) = await read_feeds(edge.engine)
+            older = row._replace(detail=row.detail.replace(b'"schema":1', b'"schema":0'))
+            assert older != row
+            await edge.writer.commit(lambda rows: save_feed(rows, older))
+        for restart in range(2):
+            async with Edge(tmp_path / "edge.db").running() as edge:
+                ours, theirs = (await edge.feed.digests()).buckets, platform.buckets()
+                asked = {n for n in range(256) if ours[n] != theirs[n]}
+                wanted = {bucket_of("plan", "new"), bucket_of("plan", "newer")}
+                assert asked == (set() if restart else wanted)
+                for bucket in asked:
+                    items = [each for each in platform.all() if bucket_of(each.kind, each.id) == bucket]
+                    assert isinstance(await edge.feed.repair(bucket, platform.rev, items), Applied)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_feed_that_the_settings_name_no_longer_can_be_ended(tmp_path: Path, keep: bool) -> None:
+    async def scenario() -> None:
+        platform = provider(700)
+        async with Edge(tmp_path / "edge.db", kinds=frozenset()).running() as edge:
+            await edge.loader.load(document("home"))
+        async with Edge(tmp_path / "edge.db").running() as edge:
+            assert isinstance(await edge.load(platform), Applied)
+            served = edge.records()
+        async with Edge(tmp_path / "edge.db", name="other", kinds=frozenset({"staff"})).running() as edge:
+            assert edge.feeds.left == {"main": "demo"}
+            with pytest.raises(NotFound, match="such are main"):
+                await edge.feeds.forget("other", keep=keep)
+            assert await edge.feeds.forget("main", keep=keep) == ("main", "demo", 701, keep)
+            assert edge.feeds.left == {}
+            assert edge.records() == (served if keep else {})
+            assert (("demo", "subscriber", "s1") in edge.told) is not keep
+            with pytest.raises(NotFound):
+                await edge.feeds.forget("main", keep=keep)
+            await edge.loader.load(document("late"))  # they may now
+        async with Edge(tmp_path / "edge.db", name="other", kinds=frozenset({"staff"})).running() as edge:
+            late = {key: body for key, body in edge.records().items() if key != ("plan", "late")}
+            assert late == (served if keep else {})
+            async with edge.engine.connect() as rows:
+                left = await rows.execute(select(func.count()).where(OBJECT.c.feed == "main"))
+                assert left.scalar() == 0
+
+    asyncio.run(scenario())
+
+
+def test_operators_load_nothing_while_a_snapshot_is_compared_and_served(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        platform = provider(400)
+        kinds = frozenset({"subscriber", "plan"})
+        async with Edge(tmp_path / "edge.db", kinds=kinds).running() as edge:
+            staging = await edge.feed.snapshot("e1", platform.rev)
+            await staging.add(platform.all(), "")
+            finishing = asyncio.create_task(staging.finish(platform.trailer()))
+            while not edge.owners.turn.locked() and not finishing.done():
+                await asyncio.sleep(0)
+            assert not finishing.done()
+            record = Nas(tenant="demo", id="n1", prefixes=(ip_network("192.0.2.1/32"),), secret=SECRET)
+            loading = asyncio.create_task(edge.apply.load([record], replace=False))
+            while not finishing.done():
+                assert "n1" not in edge.index.tenants["demo"].nases
+                await asyncio.sleep(0)
+            assert isinstance(await finishing, Applied)
+            await loading
+            assert "n1" in edge.index.tenants["demo"].nases
 
     asyncio.run(scenario())
 

@@ -17,6 +17,7 @@ from daemon.sync.feed.brake import BrakeOptions
 from daemon.sync.feed.digest import bucket_of
 from daemon.sync.feed.model import Applied, Op, Refusal, Refused
 from tests.daemon.feed.stage import KEY, Edge, Platform, line, plan
+from tests.effort import effort
 
 KEYS = st.sampled_from([f"s{n}" for n in range(8)])
 NAMES = st.sampled_from([f"user{n}" for n in range(5)])  # fewer than subscribers, so that they quarrel
@@ -134,5 +135,5 @@ class FeedMachine(RuleBasedStateMachine):
 
 TestFeedMachine = FeedMachine.TestCase
 TestFeedMachine.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=effort(8, 25), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

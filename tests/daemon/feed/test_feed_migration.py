@@ -38,7 +38,7 @@ async def to(engine: AsyncEngine, revision: str, *, down: bool = False) -> None:
             await connection.run_sync(work)
 
 
-async def served(engine: AsyncEngine) -> list[object]:
+async def served(engine: AsyncEngine) -> list[str]:
     index = Index()
     assert await restore(engine, index, Sealer(KEY)) == []
     return sorted(map(repr, index.records()))

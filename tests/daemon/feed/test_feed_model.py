@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from daemon.sync.feed import feed as feed_module
+from daemon.sync.feed.brake import BrakeOptions
 from daemon.sync.feed.model import Applied, Batch, Item, Op, Position, Refusal, Refused
 from daemon.sync.feed.rule import Verdict, judge, news
 from tests.daemon.feed.stage import Edge, Platform, line, plan
+from tests.effort import effort
 
-HISTORIES, STEPS = 1500, 250
+HISTORIES, STEPS = effort(500, 3000), 250
 KEYS = 12
 
 Judge = Callable[[Position | None, Batch], Verdict]
@@ -250,7 +252,7 @@ class Real:
             self.saves = (self.platform.rev, dict(self.platform.objects), list(self.platform.log))
         elif dice < 0.44 and self.saves is not None:
             self.platform.rev, objects, log = self.saves
-            self.platform.objects, self.platform.log = dict(objects), list(log)  # type: ignore[arg-type]
+            self.platform.objects, self.platform.log = dict(objects), list(log)
             self.saved += 1
             self.platform.epoch = f"e{self.saved + 1}"
         elif dice < 0.46:
@@ -309,7 +311,7 @@ async def play(path: Path, seed: int, steps: int = 120) -> bool:
     left = steps
     file = path / "edge.db"
     while left > 0:
-        async with Edge(file).running() as edge:
+        async with Edge(file, brake=BrakeOptions(percent=100)).running() as edge:
             for _ in range(min(left, real.chance.randrange(10, 50))):
                 left -= 1
                 await real.step(edge)

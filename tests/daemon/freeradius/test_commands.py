@@ -122,3 +122,39 @@ def test_a_file_to_look_at_first(tmp_path: Path, edge: Daemon) -> None:
         == 2
     )
     assert run("import", "freeradius", users, "--zone", "Nowhere").exit_code == 2
+
+
+def test_the_only_tenant_need_not_be_named_and_one_of_several_must(tmp_path: Path, edge: Daemon) -> None:
+    users = tmp_path / "users"
+    users.write_text("a1\tCleartext-Password := x\n")
+    done = run("import", "freeradius", users, "--dry-run")
+    assert done.exit_code == 0, done.output
+    other = tmp_path / "other.yaml"
+    other.write_text("kind: tenant\nid: other\n")
+    edge.run("data", "load", str(other))
+    done = run("import", "freeradius", users, "--dry-run")
+    assert done.exit_code == 2, done.output
+    assert "name one with --tenant (demo, other)" in done.stderr
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path, edge: Daemon) -> None:
+    done = run("export", "freeradius", "--directory", "/proc/nope")
+    assert done.exit_code == 1, done.output
+    assert done.stderr.startswith("Error: /proc/nope: ")
+
+
+def test_a_dump_that_was_cut_off_is_not_taken(tmp_path: Path, edge: Daemon) -> None:
+    file = tmp_path / "radius.sql"
+    file.write_text("INSERT INTO radcheck VALUES (1,'ann','Cleartext-Password',':=','x'),\n(2,'bob','Clear")
+    done = run("import", "freeradius", file, "--tenant", "demo")
+    assert done.exit_code == 2, done.output
+    assert f"{file}:2: radcheck" in done.stderr
+    assert all(each["kind"] == "tenant" for each in edge.ask("data", "export"))
+
+
+def test_an_event_beyond_the_last_is_not_found(edge: Daemon) -> None:
+    done = run("outbox", "tail", "sessions", "--from", "99999")
+    assert done.exit_code == 4, done.output
+    assert "sessions has no event 99999: the last is 0" in done.stderr
+    for sink in ("", "a/b"):
+        assert run("outbox", "replay", sink, "sessions", "--from", "1").exit_code == 4

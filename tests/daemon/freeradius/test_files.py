@@ -9,7 +9,7 @@ import pytest
 
 from daemon.sync.freeradius import clients_file, dump, users_file
 from daemon.sync.freeradius.findings import Findings
-from daemon.sync.freeradius.front import Unusable, import_files
+from daemon.sync.freeradius.front import Unusable, export_files, import_files
 from daemon.sync.freeradius.offline import Imported
 from tests.daemon.freeradius.databases import COLUMNS, Database, inserts
 from tests.daemon.freeradius.population import rows
@@ -166,8 +166,10 @@ def test_a_dump_of_a_real_database_has_every_row(tables: Database) -> None:
     text = dumped(tables)
     assert dump.is_dump(text)
     findings = Findings()
-    found = dump.rows(text, findings)
+    damage = dump.Damage()
+    found = dump.rows(text, findings, damage)
     assert findings.kept == []
+    assert damage == dump.Damage()
     for table, columns in COLUMNS.items():
         got = [tuple(str(each.values[name]) for name in columns) for each in found if each.table == table]
         assert got == [tuple(map(str, each)) for each in given[table]], table
@@ -181,9 +183,93 @@ def test_a_dump_with_inserts_and_without_names_of_columns() -> None:
         "INSERT INTO other VALUES (1);\nINSERT INTO radcheck VALUES (3, 'short');\n"
     )
     findings = Findings()
-    found = dump.rows(text, findings)
+    damage = dump.Damage()
+    found = dump.rows(text, findings, damage)
+    assert damage == dump.Damage(set(), [(10, "radcheck: a row of 5 values was expected")])
     assert [each.values.get("value") for each in found if each.table == "radcheck"] == ["o'ne", "two"]
     assert [each.values for each in found if each.table == "radusergroup"] == [
         {"username": "a", "groupname": "b", "priority": "1"}
     ]
     assert [each.owner for each in findings.kept] == ["radcheck"]
+
+
+COPY = "COPY public.radcheck (id, username, attribute, op, value) FROM stdin;\n"
+
+
+def test_a_user_with_a_row_of_a_dump_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        COPY
+        + "1\tann\tCleartext-Password\t:=\tx\n2\tmallory\tCleartext-Password\t:=\tx\n"
+        + "3\tmallory\tAuth-Type\t:=\n\\.\n",
+    )
+    assert list(bodies(found, "subscriber")) == ["ann"]
+    told = [(str(each.why), each.owner, each.line) for each in found.findings]
+    assert told == [("syntax", "mallory", 4), ("refused", "mallory", 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (
+            COPY + "1\tann\tCleartext-Password\t:=\tx\n2\tbob\tCleartext-Password\t:=\tsec",
+            "3: radcheck: the rows end",
+        ),
+        (COPY + "1\tann\tCleartext-Password\t:=\tx\n", "2: radcheck: the rows end"),
+        (COPY + "1\tann\n\\.\n", "2: radcheck: 2 values; 5 expected"),
+        (
+            "INSERT INTO radcheck VALUES (1,'a','P',':=','x'),\n(2,'b','Cleartext-Pass",
+            "2: radcheck: a row of 5",
+        ),
+        ("INSERT INTO radcheck VALUES (1,'a','P',':=','x'),\n", "2: radcheck: a row was expected"),
+        ("INSERT INTO radcheck VALUES (1,'a','P',':=','x')", "1: radcheck: the statement ends without"),
+        ("--\n-- PostgreSQL database dump\n--\n" + COPY + "1\ta\tP\t:=\tx\n\\.\n", "7: it ends without"),
+        ("-- MySQL dump 10.13\nINSERT INTO `radcheck` VALUES (1,'a','P',':=','x');\n", "3: it ends without"),
+    ],
+)
+def test_nobody_is_taken_from_half_a_dump(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(Unusable) as caught:
+        read(tmp_path, text)
+    assert str(caught.value).startswith(f"{tmp_path / 'file0'}:{place}"), str(caught.value)
+
+
+def test_only_a_line_feed_ends_a_line_of_users(tmp_path: Path) -> None:
+    for char in "\u2028\u2029\x85\x0b\x1c":
+        users = f'ann\tCleartext-Password := "a{char}bob\tAuth-Type := Accept"\r\ncarol Cleartext-Password := x\r\n'
+        findings = Findings()
+        found = users_file.entries(users, findings)
+        assert [(each.name, each.line) for each in found] == [("ann", 1), ("carol", 2)]
+        assert [row.value for row in found[0].checks] == [f"a{char}bob\tAuth-Type := Accept"]
+        assert findings.kept == []
+
+
+def test_a_quote_without_its_end_is_told() -> None:
+    findings = Findings()
+    found = users_file.entries(
+        'ann Cleartext-Password := "x\nbob Cleartext-Password := \'y\n"carol Cleartext-Password := z\n',
+        findings,
+    )
+    assert [(each.name, each.checks) for each in found] == [("ann", []), ("bob", [])]
+    assert [(each.line, each.text) for each in findings.kept] == [
+        (line, "a quote without its end") for line in (1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("name", ["DEFAULT", "$INCLUDE"])
+def test_a_subscriber_whose_name_means_everybody_is_not_written(name: str) -> None:
+    plan = {"kind": "plan", "tenant": "demo", "id": "p", "body": {}}
+    objects = [plan] + [
+        {
+            "kind": "subscriber",
+            "tenant": "demo",
+            "id": key,
+            "body": {"username": username, "password": "x", "plan": "p", "access_mode": "active"},
+        }
+        for key, username in (("s1", name), ("s2", "ann"))
+    ]
+    made = export_files(objects, vendor="mikrotik")
+    assert name not in made.files["users"]
+    assert '"ann"' in made.files["users"]
+    assert made.users == 1
+    ((why, owner),) = [(str(each.why), each.owner) for each in made.findings]
+    assert (why, owner) == ("refused", "s1")

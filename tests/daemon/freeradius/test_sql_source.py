@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from daemon.sync.feed.model import Op, Position
+from daemon.sync.freeradius.controls import ControlReader, Controls
 from daemon.sync.freeradius.nases import NasReading
 from daemon.sync.freeradius.sql_options import SqlOptions
 from daemon.sync.freeradius.sql_rows import Tables
@@ -454,3 +455,60 @@ def test_epochs_tell_databases_and_rules_apart() -> None:
     )  # a new password is no new source
     assert epoch(base) != epoch(replace(base, url=base.url.replace("db/", "other/")))
     assert epoch(base) != epoch(replace(base, users="a.*"))
+
+
+def test_an_absurd_value_of_one_login_holds_nobody_up(tables: Database) -> None:
+    """A text of PostgreSQL may have more digits than Python makes a number of."""
+    if tables.dialect != "postgresql":
+        pytest.skip("its columns are short")
+    digits = "9" * 5_000
+    tables.fill(GOLD | people(5))
+    tables.fill(
+        {
+            "radcheck": [
+                ("user00001", "Simultaneous-Use", ":=", digits),
+                ("user00002", "Expiration", ":=", f"24 Dec {digits}"),
+                ("user00003", "Expiration", ":=", digits),
+            ],
+            "radgroupcheck": [("gold", "Simultaneous-Use", ":=", digits)],
+        }
+    )
+
+    async def scenario() -> None:
+        async with sourced(tables) as (feed, source, _):
+            await source.turn()
+            assert len(feed.of("subscriber")) == 5
+            told = {(each.owner, each.attribute) for each in source.findings.kept}
+            assert {("user00002", "Expiration"), ("user00003", "Expiration")} <= told
+
+    asyncio.run(scenario())
+
+
+def test_a_login_that_cannot_be_read_keeps_what_it_was(
+    tables: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ControlReader.read
+
+    def fails(self: ControlReader, control: Any, reply: Any, owner: str, owners: Any) -> Controls:
+        if owner == "user00003" and any(each.value == "bad" for each in control):
+            raise ValueError("too many digits")
+        return read(self, control, reply, owner, owners)
+
+    monkeypatch.setattr(ControlReader, "read", fails)
+    tables.fill(GOLD | people(5))
+
+    async def scenario() -> None:
+        async with sourced(tables) as (feed, source, _):
+            await source.turn()
+            before = feed.of("subscriber")["user00003"]
+            tables.run("UPDATE radcheck SET value = 'bad' WHERE username = 'user00003';")
+            tables.fill({"radcheck": [("newcomer", P, ":=", "x")]})
+            await source.turn()
+            assert "newcomer" in feed.of("subscriber")
+            assert feed.of("subscriber")["user00003"] == before
+            assert ("user00003", "(row)") in {(each.owner, each.attribute) for each in source.findings.kept}
+            source.resync()  # a snapshot says it all: what stands for it there is refused, and changes nothing
+            await source.turn()
+            assert list(feed.records()[1]) == [("subscriber", "user00003")]
+
+    asyncio.run(scenario())

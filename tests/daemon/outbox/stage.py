@@ -152,7 +152,7 @@ class Stage:
         async with asyncio.timeout(30):
             while not task.done():
                 if self.clock.sleepers:
-                    await self.clock.advance(1.0)
+                    await self.clock.advance(0.01)
                 await asyncio.sleep(0.0005)
         return task.result()
 

@@ -23,8 +23,37 @@ from radius.packet import Packet, attribute, decode
 from radius.udp import source_octets
 from tests.daemon.outbox.stage import BELIEF
 from tests.daemon.stack import T0
+from tests.effort import effort
 
-NAMED = {1, 4, 95, 32, 25, 40, 41, 42, 43, 44, 46, 47, 48, 49, 52, 53, 55, 8, 30, 31, 87, 5, 97, 123, 168, 96, 50}
+NAMED = {
+    1,
+    4,
+    95,
+    32,
+    25,
+    40,
+    41,
+    42,
+    43,
+    44,
+    46,
+    47,
+    48,
+    49,
+    52,
+    53,
+    55,
+    8,
+    30,
+    31,
+    87,
+    5,
+    97,
+    123,
+    168,
+    96,
+    50,
+}
 SECRET = {*NEVER_KEPT, 60, 79, 80, 33, 24, 17, 69, 70, 71, 73}
 NUMBERS = (40, 41, 42, 43, 46, 47, 48, 49, 52, 53, 55, 5)
 PEERS = (
@@ -78,7 +107,9 @@ values = st.one_of(
 attributes = st.one_of(
     st.tuples(st.integers(1, 255), values),
     st.tuples(st.sampled_from(sorted(NAMED)), values),
-    st.tuples(st.sampled_from(NUMBERS), st.integers(0, (1 << 32) - 1).map(lambda said: said.to_bytes(4, "big"))),
+    st.tuples(
+        st.sampled_from(NUMBERS), st.integers(0, (1 << 32) - 1).map(lambda said: said.to_bytes(4, "big"))
+    ),
     st.tuples(st.just(40), st.integers(1, 8).map(lambda said: said.to_bytes(4, "big"))),
     st.tuples(
         st.just(26),
@@ -89,7 +120,7 @@ attributes = st.one_of(
 )
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=effort(60, 1000), deadline=None)
 @given(
     said=st.lists(attributes, max_size=25),
     names=st.tuples(st.text(max_size=9), st.text(max_size=9), st.text(max_size=9)).filter(
@@ -114,7 +145,9 @@ def test_a_text_says_what_a_plain_reading_says(
     octets = bytes((4, 1)) + (20 + len(octets)).to_bytes(2, "big") + bytes(16) + octets
     record = Record(at, peer, *names, octets)
     packet = decode(octets)
-    body = body_of(record, packet, report.read(1, record, packet, profile, BELIEF), profile.usage(packet), session)
+    body = body_of(
+        record, packet, report.read(1, record, packet, profile, BELIEF), profile.usage(packet), session
+    )
     assert json.loads(body) == plain(record, packet, profile, session)
     assert "\n" not in body
     told = Event(9, T0, 'a"b', Urgency.B, names[0], session, body, b"")
@@ -133,8 +166,14 @@ def test_a_text_says_what_a_plain_reading_says(
     }
 
 
-@given(st.lists(st.tuples(st.binary(max_size=20), st.text(max_size=9), st.binary(max_size=60)), max_size=9), st.integers(0, 10))
+@given(
+    st.lists(st.tuples(st.binary(max_size=20), st.text(max_size=9), st.binary(max_size=60)), max_size=9),
+    st.integers(0, 10),
+)
 def test_a_row_is_read_from_any_record_on(made: list[tuple[bytes, str, bytes]], skip: int) -> None:
-    records = [Record(T0 + i, peer, name, name[::-1], name * 2, octets) for i, (peer, name, octets) in enumerate(made)]
+    records = [
+        Record(T0 + i, peer, name, name[::-1], name * 2, octets)
+        for i, (peer, name, octets) in enumerate(made)
+    ]
     packed = [pack(each) for each in records]
     assert list(entries(b"".join(packed), skip)) == list(zip(records, packed, strict=True))[skip:]

@@ -14,8 +14,10 @@ import pytest
 
 from daemon.store import journal, session_rows
 from tests.daemon.outbox.conftest import PlacedStore
+from tests.effort import THOROUGH
 
 KILLED = -9
+COUNTS = (1, 3, 6, 9) if THOROUGH else (1, 6)
 
 
 def run(directory: Path, point: str = "", count: int = 1) -> int:
@@ -28,8 +30,8 @@ def run(directory: Path, point: str = "", count: int = 1) -> int:
 
 @pytest.mark.parametrize("point", ["commit-before", "commit-after", "deliver-before", "deliver-after"])
 def test_killed_at_a_point_again_and_again_nothing_is_lost_or_doubled(tmp_path: Path, point: str) -> None:
-    killed = [run(tmp_path, point, count) for count in (1, 3, 6, 9)]
-    assert killed.count(KILLED) >= 3
+    killed = [run(tmp_path, point, count) for count in COUNTS]
+    assert killed.count(KILLED) >= len(COUNTS) - 1
     assert run(tmp_path) == 0
     with sqlite3.connect(tmp_path / "receiver.db") as receiver:
         rows = receiver.execute("select stream, incarnation, seq, body from event order by seq").fetchall()

@@ -27,6 +27,7 @@ from tests.daemon.outbox.conftest import PlacedStore
 from tests.daemon.outbox.stage import BELIEF, Receiver, append, new, stage
 from tests.daemon.stack import T0
 from tests.daemon.test_accounting import Running, record, running
+from tests.effort import effort
 from tests.twins.clock import ClockTwin
 from tests.twins.nas import NasTwin
 
@@ -247,7 +248,7 @@ def test_what_sessions_do_not_have_yet_is_never_coalesced(store: PlacedStore) ->
     asyncio.run(scenario())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=effort(100, 400), deadline=None)
 @given(seed=st.integers(0, 1 << 30))
 def test_coalescing_changes_no_total_whatever_a_nas_reports(seed: int) -> None:
     """Counters that fall, wrap, come late or not at all; ids used again; addresses that change."""

@@ -24,6 +24,7 @@ from radius.packet import attribute
 from tests.daemon.outbox.conftest import PlacedStore
 from tests.daemon.stack import T0, subscriber
 from tests.daemon.test_accounting import Running, record, running
+from tests.effort import effort
 from tests.twins.clock import settle
 
 START, STOP, INTERIM = 1, 2, 3
@@ -180,7 +181,9 @@ def test_two_flushes_at_once_tell_once(store: PlacedStore) -> None:
     asyncio.run(scenario())
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=effort(8, 40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 1 << 30))
 def test_whatever_fails_the_events_tell_the_life_that_the_rows_have(
     tmp_path_factory: pytest.TempPathFactory, seed: int

@@ -19,6 +19,7 @@ from daemon.sync.outbox.outbox import OutboxOptions
 from daemon.sync.outbox.shipper import ShipOptions
 from tests.daemon.outbox.conftest import PlacedStore
 from tests.daemon.outbox.stage import Receiver, append, new, stage
+from tests.effort import effort
 
 DEVICES = Stream.DEVICES
 SMALL = OutboxOptions(ship=ShipOptions(most_events=4, hash_every=4))
@@ -276,7 +277,9 @@ def test_a_delivery_is_no_larger_than_it_may_be(store: PlacedStore) -> None:
     asyncio.run(scenario())
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=effort(6, 30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 1 << 30))
 def test_whatever_is_lost_or_restored_every_event_has_its_effect(tmp_path: Path, seed: int) -> None:
     """Random appends, lost answers, receivers restored from dumps, restarts of the edge."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from daemon.aaa.session_codec import to_row
 from daemon.aaa.sessions import SessionTable
@@ -21,6 +21,7 @@ from daemon.aaa.telling import news_of
 from daemon.replica.index import Index
 from daemon.store import session_rows
 from daemon.sync.outbox.model import Delivery, Event, Receipt, Stream, Urgency
+from daemon.sync.outbox.radacct_engine import open_table_engine
 from daemon.sync.outbox.radacct_sessions import SessionFinder
 from daemon.sync.outbox.radacct_sink import RadacctOptions, RadacctSink
 from tests.daemon import mariadb
@@ -120,16 +121,22 @@ class Stage:
         self.index.put(subscriber("alice", "secret", id="S1"))
         self.said: list[dict[str, Any]] = []
         self.seq = 0
-        finder = SessionFinder(store.engine, self.sessions, self.index)
+        self._engine, self._options = engine, options
+        self.sink = self.again()
+
+    def again(self) -> RadacctSink:
+        """Return a sink as it is after a restart."""
+        store = self.store
         self.sink = RadacctSink(
-            RadacctOptions(name="central", **options),
-            engine,
+            RadacctOptions(name="central", **self._options),
+            self._engine,
             store.engine,
             store.writer,
-            finder,
+            SessionFinder(store.engine, self.sessions, self.index),
             self.clock,
             lambda event, /, **fields: self.said.append({"event": event, **fields}),
         )
+        return self.sink
 
     def report(self, line: Line, status: int, after_s: int, upload: int = 0, **more: Any) -> Event:
         """Take a packet in, and return the event that tells of it."""
@@ -175,7 +182,7 @@ class Stage:
 async def stage(database: Database, store: Store, **options: Any) -> AsyncIterator[Stage]:
     """Set the stage on an empty table."""
     database.run("DELETE FROM radacct;")
-    engine = create_async_engine(database.url)
+    engine = open_table_engine(database.url)
     try:
         async with store.running():
             yield Stage(database, store, engine, **options)

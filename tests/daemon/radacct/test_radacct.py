@@ -14,6 +14,19 @@ from tests.daemon.test_sessions import INTERIM, START, STOP, Line
 ADDRESS = b"\xc0\x00\x02\x07"
 
 
+def began_by_freeradius(
+    table: Database, began_at: float, updated_at: float | None = None, **counters: float
+) -> None:
+    """Write the open row of a session of alice, `0000`, as FreeRADIUS does."""
+    numbers = {"acctinputoctets": 7000, "acctoutputoctets": 8000, "acctsessiontime": 10, **counters}
+    began, updated = table.at(began_at), table.at(began_at if updated_at is None else updated_at)
+    table.run(
+        "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, "
+        f"acctupdatetime, {', '.join(numbers)}) VALUES ('0000', 'freeradius', 'alice', '127.0.0.1', "
+        f"{began}, {updated}, {', '.join(f'{each:.0f}' for each in numbers.values())});"
+    )
+
+
 @pytest.fixture(scope="module", params=["postgresql", "mariadb"])
 def table(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A server with FreeRADIUS's tables."""
@@ -98,19 +111,54 @@ def test_two_boxes_with_one_session_id_are_two_in_the_active_view(table: Databas
 
 def test_a_session_open_at_the_cutover_is_adopted_and_not_doubled(table: Database, store: Store) -> None:
     async def acts(made: Stage) -> None:
-        began = table.at(NOW - 5000)
-        table.run(
-            "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctupdatetime, "
-            "acctinputoctets, acctoutputoctets, acctsessiontime) VALUES "
-            f"('0000', 'freeradius', 'alice', '127.0.0.1', {began}, {began}, 7000, 8000, 10);"
-        )
+        began_by_freeradius(table, NOW - 590)
         (line,) = lines(1)
         await made.deliver(made.report(line, INTERIM, 300, 9000))
         assert made.database.rows("acctuniqueid, acctinputoctets") == [["freeradius", "9000"]]
-        assert made.database.value(table.epoch("acctstarttime")) == f"{NOW - 5000:.0f}"
+        assert made.database.value(table.epoch("acctstarttime")) == f"{NOW - 600:.0f}"
         await made.deliver(made.report(line, STOP, 400, 9500))
         assert made.database.rows("acctuniqueid, acctterminatecause") == [["freeradius", "User-Request"]]
         assert made.sink.counts.adopted == 1
+
+    play(table, store, acts)
+
+
+@pytest.mark.parametrize(
+    "ghost",
+    [
+        {"began_at": NOW - 60 * 86_400},
+        {"began_at": NOW - 600, "acctinputoctets": 500_000_000_000},
+        {"began_at": NOW - 600, "acctoutputoctets": 900_000_000_000},
+        {"began_at": NOW - 600, "acctsessiontime": 4_000_000},
+    ],
+)
+def test_an_open_row_of_an_older_session_with_the_same_id_is_left_alone(
+    table: Database, store: Store, ghost: dict[str, float]
+) -> None:
+    async def acts(made: Stage) -> None:
+        began_by_freeradius(table, **ghost)
+        before = made.database.rows("*")
+        (line,) = lines(1)
+        await made.deliver(made.report(line, INTERIM, 300, 9000), made.report(line, STOP, 400, 9500))
+        assert made.database.rows("*", "acctuniqueid = 'freeradius'") == before
+        ((shown, octets, cause),) = made.database.rows(where="acctuniqueid <> 'freeradius'")
+        assert shown.startswith("0000~")
+        assert (octets, cause) == ("9500", "User-Request")
+        assert made.sink.counts.adopted == 0
+
+    play(table, store, acts)
+
+
+@pytest.mark.parametrize(("quiet_s", "adopted"), [(30_000, 0), (900, 1)])
+def test_where_a_nas_tells_no_session_time_only_a_row_that_was_kept_up_is_adopted(
+    table: Database, store: Store, quiet_s: int, adopted: int
+) -> None:
+    async def acts(made: Stage) -> None:
+        began_by_freeradius(table, NOW - 40_000, updated_at=NOW - 600 - quiet_s, acctinputoctets=0)
+        table.run("UPDATE radacct SET acctoutputoctets = 0;")
+        (line,) = lines(1)
+        await made.deliver(made.report(line, INTERIM, 0))
+        assert (made.sink.counts.adopted, made.sink.counts.inserted) == (adopted, 1 - adopted)
 
     play(table, store, acts)
 
@@ -146,20 +194,6 @@ def test_an_unknown_login_waits_for_its_line_to_be_sold_but_not_for_ever(
         assert [row[0] for row in made.database.rows("username")] == ["new"]
 
     play(table, store, acts)
-
-
-def test_a_backlog_adds_rows_no_faster_than_an_importer_reads_them(table: Database, store: Store) -> None:
-    async def acts(made: Stage) -> None:
-        events = [made.report(each, START, 0) for each in lines(25)]
-        assert await made.deliver(*events) == Acked(10)
-        assert isinstance(await made.deliver(*events[10:]), Later)
-        made.clock._now += 60
-        assert await made.deliver(*events[10:]) == Acked(20)
-        made.clock._now += 60
-        assert await made.deliver(*events[20:]) == Acked(25)
-        assert len(made.database.rows()) == 25
-
-    play(table, store, acts, new_rows_per_min=10)
 
 
 def test_a_session_that_memory_has_forgotten_comes_from_the_store(table: Database, store: Store) -> None:

@@ -35,7 +35,7 @@ from tests.twins.platform import Platform
 FEED = "demo/pop7"
 KEY = bytes(range(32))
 KINDS = ("subscriber", "plan")
-FREE = BrakeOptions(objects=10**6)
+FREE = BrakeOptions(percent=100)
 HELLO = Hello(edge="pop7", version="1.2.3", boot="b1", kinds={"subscriber": (1, 1), "plan": (1, 1)})
 
 Told = list[tuple[str, dict[str, Any]]]
@@ -59,15 +59,22 @@ def dictionary() -> Dictionary:
 
 
 @asynccontextmanager
-async def feed_at(
+async def feed_at(path: Path, *, name: str = FEED, **of: Any) -> AsyncIterator[ReplicaFeed]:
+    """Run a feed on a store in `path`, as after a start of the daemon."""
+    async with feeds_at(path, name=name, **of) as feeds:
+        yield feeds.get(name)
+
+
+@asynccontextmanager
+async def feeds_at(
     path: Path,
     *,
     name: str = FEED,
     keys: Keys = NO_KEYS,
     brake: BrakeOptions = FREE,
     kinds: Iterable[str] = KINDS,
-) -> AsyncIterator[ReplicaFeed]:
-    """Run a feed on a store in `path`, as after a start of the daemon."""
+) -> AsyncIterator[Feeds]:
+    """Run all feeds of the settings, which are one, on a store in `path`."""
     clock = SystemClock()
     engine = open_engine(path / "edge.db", busy_timeout_s=5.0, wal_checkpoint_pages=1000)
     writer = Writer(engine, clock.monotonic, lambda _seconds, _durable: None)
@@ -91,7 +98,7 @@ async def feed_at(
     task = asyncio.create_task(writer.run())
     try:
         await feeds.restore(await restore(engine, index, Sealer(KEY)))
-        yield feeds.get(name)
+        yield feeds
     finally:
         await feeds.close()
         task.cancel()

@@ -18,7 +18,7 @@ from fastapi import APIRouter, FastAPI, Request
 from daemon.api.application import _add_failures
 from daemon.api.security.principals import Kind, Principal
 from daemon.api.security.scopes import SCOPES
-from daemon.api.sync_feed_models import FeedDesk, SyncFeeds
+from daemon.api.sync_feed_models import Ending, FeedDesk, SyncFeeds
 from daemon.api.sync_feeds import add_sync_feeds
 from daemon.cli.sync import group
 from daemon.clock import SystemClock
@@ -31,15 +31,18 @@ from tests.daemon.sync_feeds.stage import (
     FEED,
     HELLO,
     feed_at,
+    feeds_at,
     fill,
     line,
     options,
     running,
     same,
+    served,
     source,
     until,
 )
-from tests.twins.platform import Platform, canonical
+from tests.twins.platform import Platform
+from tests.twins.platform_book import canonical
 
 Run = Callable[..., Result]
 Play = Callable[["Stage"], Awaitable[None]]
@@ -59,7 +62,7 @@ class Stage:
         return await asyncio.to_thread(CliRunner().invoke, group, list(arguments), obj=str(self.config))
 
 
-def _application(desks: dict[str, FeedDesk]) -> FastAPI:
+def _application(desks: dict[str, FeedDesk], ending: Ending | None = None) -> FastAPI:
     app, router = FastAPI(), APIRouter(prefix="/api/v1")
 
     @app.middleware("http")
@@ -68,7 +71,7 @@ def _application(desks: dict[str, FeedDesk]) -> FastAPI:
         return await call_next(request)
 
     _add_failures(app)
-    add_sync_feeds(router, SyncFeeds(desks, SystemClock()))
+    add_sync_feeds(router, SyncFeeds(desks, SystemClock(), ending))
     app.include_router(router)
     return app
 
@@ -222,6 +225,50 @@ def test_a_feed_of_which_nothing_came_is_never(tmp_path: Path) -> None:
     play(tmp_path, story, pulled=False)
 
 
-@pytest.mark.parametrize("command", ["status", "nacks", "resync", "brake"])
+@pytest.mark.parametrize(
+    ("choice", "says"), [("--keep", "are the operators' now"), ("--remove", "have gone")]
+)
+def test_a_feed_that_is_no_longer_in_the_settings_is_ended(tmp_path: Path, choice: str, says: str) -> None:
+    async def scenario() -> None:
+        platform = Platform(FEED)
+        fill(platform, 5)
+        place, config = tmp_path / "s", tmp_path / "edge.toml"
+        config.write_text(f'[edge]\nstate_dir = "{tmp_path}"\n[api]\nadmin_socket = "{place}"\n')
+        async with (
+            feed_at(tmp_path) as feed,
+            platform.serving() as port,
+            running(source(feed, options(port))),
+        ):
+            await same(feed, platform)
+        async with feeds_at(tmp_path, name="other", kinds=("staff",)) as feeds:
+            other = feeds.get("other")
+            app = _application({"other": FeedDesk(feed=other)}, feeds)
+            with _serving(app, place) as server:
+                serving = asyncio.create_task(server.serve())
+                await until(lambda: server.started)
+
+                async def run(*words: str) -> Result:
+                    return await asyncio.to_thread(
+                        CliRunner().invoke, group, ["forget", *words], obj=str(config)
+                    )
+
+                unsaid = await run(FEED)
+                assert (unsaid.exit_code, "--keep or --remove" in unsaid.output) == (2, True)
+                kept = await run("other", choice)
+                assert kept.exit_code == 1
+                assert "take it out of sync.feeds first" in kept.output
+                assert (await run("nothing", choice)).exit_code == 4
+                assert len(served(other)) == 5
+                done = await run(FEED, choice)
+                assert done.exit_code == 0, done.output
+                assert f"its 6 objects {says}" in done.output
+                assert len(served(other)) == (5 if choice == "--keep" else 0)
+                assert (await run(FEED, choice)).exit_code == 4
+            await serving
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("command", ["status", "nacks", "resync", "forget", "brake"])
 def test_every_command_has_an_example(command: str) -> None:
     assert "Example:" in CliRunner().invoke(group, [command, "--help"]).output

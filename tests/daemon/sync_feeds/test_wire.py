@@ -33,6 +33,7 @@ from daemon.sync.feed.wire_answers import (
     read_welcome,
 )
 from daemon.sync.feed.wire_json import DEEPEST, Malformed
+from tests.effort import effort
 
 ITEM: dict[str, Any] = {
     "k": "plan",
@@ -94,7 +95,7 @@ def octets(value: Any) -> bytes:
 
 
 @given(batches())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=effort(50, 500), deadline=None)
 def test_a_batch_that_was_written_is_read_as_it_was(batch: Batch) -> None:
     for written in (
         octets(batch_json(batch)),
@@ -104,7 +105,7 @@ def test_a_batch_that_was_written_is_read_as_it_was(batch: Batch) -> None:
 
 
 @given(batches())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=effort(20, 200), deadline=None)
 def test_a_page_that_was_written_is_read_as_it_was(batch: Batch) -> None:
     items = [item for item in batch.items if item.op is Op.PUT]
     head = PageHead("E", 7, 2, "next", len(items))
@@ -195,7 +196,7 @@ def test_no_text_is_an_exception(text: str) -> None:
     | values.map(octets)
     | st.dictionaries(st.sampled_from([*GOOD, "sig", "key"]), values).map(octets)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=effort(80, 1000), deadline=None)
 def test_whatever_comes_is_a_value(came: bytes) -> None:
     read_batch(came)
     read_page_head(came)

@@ -78,6 +78,7 @@ def upgrade() -> None:
         sa.Column("last_used_at", sa.Float),
         sa.Column("uses", sa.BigInteger, nullable=False),
         sa.Column("refusals", sa.BigInteger, nullable=False),
+        sa.Column("parent", sa.Text, nullable=False),
     )
 
 
