@@ -178,15 +178,15 @@ def test_it_serves_from_its_replica_while_the_platform_is_away(make_daemon: Any,
     assert logs_in(edge, "u1")
     assert took_s < 60, "seconds, on a machine that does other things as well"
     until(lambda: status(edge)["state"] == "STALE", "it says so", 20)
-    assert logs_in(edge, "u1")
-    why = edge.run("why", "u1").stdout
-    assert "stale" in why, why
+    until(
+        lambda: logs_in(edge, "u1") and "stale" in edge.run("why", "u1").stdout, "each decision says so", 10
+    )
     until(lambda: events(edge, "data-older"), "and tells it", 5)
     central.call(lambda: central.platform.book.put("subscriber", "meanwhile", line("meanwhile")))
     central.up()
     until(lambda: central.is_equal(edge), "and it catches up", 60)
     assert logs_in(edge, "meanwhile")
-    assert events(edge, "data-fresh")
+    until(lambda: events(edge, "data-fresh"), "and tells it", 10)
 
 
 def test_a_platform_that_was_restored_from_a_backup_is_believed(make_daemon: Any, central: Central) -> None:
@@ -221,7 +221,7 @@ def test_a_platform_that_lost_its_subscribers_does_not_throw_them_out(
     shown = edge.run("sync", "status").stdout
     assert "20 of 30 subscriber objects would go" in shown
     assert max(map(len, shown.splitlines())) <= 100
-    assert "sync brake show" in edge.run("status").stdout
+    assert "sync brake show" in " ".join(edge.run("status").stdout.split())
     edge.run("sync", "brake", "show", FEED)
     edge.run("sync", "brake", "release", FEED)
     until(lambda: central.is_equal(edge), "it was released", 30)
