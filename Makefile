@@ -6,12 +6,11 @@ EXAMPLE := config/examples/edge.toml
 
 .PHONY: help setup compile pure run demo test check format docs bench soak clean
 
-# What runs on compiled modules is tested as Python, too; whatever never touches them need not be tested twice.
-ONCE := api cgnat cli coa definitions events idempotency ipam jobs lessor logs next nodes notify probe prober probing relay \
-	retention samples seal session_addresses staleness store supervise sync week who
+# What the compiled modules are made of is tested as Python, too; everything is tested with them compiled.
 TWICE := tests/radius tests/daemon/playbook $(addprefix tests/ipam/test_,allocator.py blocks_machine.py book.py \
 	book_machine.py history.py model.py) \
-	$(filter-out $(foreach each,$(ONCE),tests/daemon/test_$(each)%),$(wildcard tests/daemon/test_*.py))
+	$(addprefix tests/daemon/test_,access.py accounting.py leasing.py policy.py policy_logins.py reconcile.py sessions.py \
+	session_moves.py simultaneous.py standing.py storm.py usage.py)
 
 HOT := $(shell sed -n 's/^    "\(.*\.py\)",/\1/p' setup.py)
 
@@ -58,7 +57,7 @@ test: setup check
 	$(MAKE) --no-print-directory pure
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TWICE)
 	$(MAKE) --no-print-directory compile
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=30
 
 soak: setup
 	DOTMAC_EDGE_THOROUGH=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/daemon/feed tests/daemon/outbox tests/daemon/sync_feeds

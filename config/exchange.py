@@ -364,8 +364,8 @@ class Outbox(Section):
     )
     least_free_mib: int = Field(
         default=512,
-        ge=16,
+        ge=0,
         le=100_000_000,
-        description="The same happens when the disk has less than this left.",
+        description="The same happens when the disk has less than this left. 0: nobody looks.",
         json_schema_extra=restart("a number of MiB"),
     )

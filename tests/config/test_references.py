@@ -91,7 +91,6 @@ WRONG = {
     "a secret that is not there": (FEED + "token = 'file:/nope'", 5, "feeds.a.token: got file:/nope"),
     "a token with a blank": (FEED + "token = 'env:BLANK'", 5, "feeds.a.token: got what cannot be used"),
     "a sink's secret": (SINK + "signing_secret = 'file:/nope'", 4, "sinks.s.signing_secret: got file:/nope"),
-    "a sink's authorities": (SINK + "ca = 'DIR/broken'", 4, "sinks.s.ca: got"),
     "a secret of 3 octets": (TOKENS + "token_secret = 'env:SHORT'", 5, "the secret has 3 octets"),
     "no certificate": (
         API + "certificate = '/nope.pem'\ncertificate_key = 'DIR/one.key'",

@@ -86,7 +86,9 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 def daemon(disk: Disk, tmp_path: Path) -> Iterator[Daemon]:
     directory = tmp_path / "edge0"
     directory.mkdir(exist_ok=True)
-    running = Daemon(directory)
+    running = Daemon(
+        directory, **{"outbox.least_free_mib": "0"}
+    )  # else so small a disk is full from the start
     try:
         running.start()
         yield running
