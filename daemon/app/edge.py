@@ -29,6 +29,7 @@ from daemon.api.models import ReloadView, StatusView
 from daemon.api.ports import Places, Ports
 from daemon.api.security.desk import Security
 from daemon.api.services import Services
+from daemon.app.ending import Step, end
 from daemon.clock import Clock
 from daemon.errors import StoreUnavailable
 from daemon.events import Events
@@ -363,8 +364,6 @@ class Edge:
 
     async def stop(self) -> None:
         """Take nothing more, finish what is under way, make everything durable, close."""
-        from daemon.app.ending import Step, end  # noqa: PLC0415 - needed at the end only
-
         self._notifier.stopping()
         served, self._ready = self._ready, False
         if served:  # else the start has failed: there is nothing to finish, and parts of us are not there
