@@ -22,6 +22,7 @@ from daemon.replica.store import Unreadable
 from daemon.store.writer import Writer
 from daemon.sync.feed.feed import FeedOptions, ReplicaFeed, Surroundings
 from daemon.sync.feed.feeds import Feeds
+from daemon.sync.feed.intake import SCHEMA
 from daemon.sync.feed.model import FeedSource, FeedStatus
 from daemon.sync.feed.pull_options import PullOptions
 from daemon.sync.feed.signing import Keys
@@ -39,9 +40,6 @@ from daemon.sync.outbox.radacct_sink import RadacctOptions, RadacctSink
 from daemon.sync.outbox.sources import sources_of
 from daemon.sync.owners import Owners
 from radius.dictionary import Dictionary
-
-_SCHEMA = 1
-"""Version of the objects' form that this edge reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +153,7 @@ class Exchange:
         if isinstance(given, PullOptions):
             from daemon.sync.feed.pull import PullSource  # noqa: PLC0415 - httpx, where it is needed
 
-            kinds = {kind: (_SCHEMA, _SCHEMA) for kind in KINDS if kind in plan.feed.kinds}
+            kinds = {kind: (SCHEMA, SCHEMA) for kind in KINDS if kind in plan.feed.kinds}
             hello = Hello(options.edge, options.version, secrets.token_hex(8), kinds)
             return PullSource(feed, given, hello, house.clock, self._random.random, self._tell, plan.keys)
         if isinstance(given, SqlOptions):
